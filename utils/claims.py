@@ -1,0 +1,364 @@
+"""The ledger of claims, and the tie between a claim and the verdict on it.
+
+``chapters/claims.yml`` says what each claim compares, what it expects and by which margin. The same
+entry judges the quick runs in a chapter and the recorded runs at full scale.
+"""
+
+import functools
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from utils import evidence
+from utils.evidence import Estimate, Verdict
+
+LEDGER = Path(__file__).resolve().parent.parent / "chapters" / "claims.yml"
+
+KINDS = ("exact", "measured", "exact and measured")
+
+# How a quantity is written: factor, decimals, what follows the number.
+_UNITS = {"points": (100, 2, " points"), "share": (1, 2, ""), "": (1, 3, "")}
+
+# A sign beside the word, so that the verdict does not hang on colour alone.
+_SIGNS = {
+    Verdict.SUPPORTED: "✓",
+    Verdict.REFUTED: "✗",
+    Verdict.NO_DIFFERENCE: "≈",
+    Verdict.UNDECIDED: "?",
+}
+
+
+class LedgerError(ValueError):
+    """An entry of the ledger is not as it must be; the message names claim, field and value."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One difference that a measured claim rests on, as written before the run.
+
+    Attributes
+    ----------
+    says : str
+        What the claim says of this difference, in a few words.
+    experiment : str
+        Name of the experiment that holds both arms.
+    metric : str
+        A column of its table, or an expression of columns such as ``test_accuracy < 0.5``.
+    treatment, baseline : str
+        Arms; the difference is treatment minus baseline.
+    expect : {"increase", "decrease", "no difference"}
+        What the claim says of the difference.
+    margin : float
+        The smallest difference that counts, in the metric's own unit.
+    unit : {"points", "share", ""}
+        How it is written: an accuracy in percentage points, a share, or as it is.
+    """
+
+    says: str
+    experiment: str
+    metric: str
+    treatment: str
+    baseline: str
+    expect: str
+    margin: float
+    unit: str = ""
+
+    def estimate(self, frame: pd.DataFrame) -> Estimate:
+        """Estimate the difference from the runs of its experiment.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            What ``run`` returns, or the ``frame`` of what ``recorded`` returns.
+
+        Returns
+        -------
+        utils.evidence.Estimate
+            A difference of proportions where the metric is a condition, of means otherwise.
+        """
+        values = frame.eval(self.metric)
+        happened = values.dtype == bool
+        measured = frame.assign(**{self.metric: values.astype(float)})
+        compare = evidence.proportion_difference if happened else evidence.paired_difference
+        return compare(measured, self.metric, self.treatment, self.baseline)
+
+    def judge(self, estimate: Estimate) -> Verdict:
+        """Judge an estimate by the margin and the expectation of this comparison."""
+        return evidence.judge(estimate, self.margin, self.expect)
+
+    def write(self, value: float, sign: bool = False) -> str:
+        """Write a value of the metric in its unit, with a sign if asked for."""
+        factor, decimals, suffix = _UNITS[self.unit]
+        text = f"{value * factor:{'+' if sign else ''}.{decimals}f}"
+        return text.replace("-", "−") + suffix
+
+    def write_interval(self, estimate: Estimate) -> str:
+        """Write an estimate with its 95 % interval, such as ``+0.30 [+0.10, +0.50] points``."""
+        factor, decimals, suffix = _UNITS[self.unit]
+        value, low, high = (
+            f"{number * factor:+.{decimals}f}".replace("-", "−")
+            for number in (estimate.value, *estimate.interval())
+        )
+        return f"{value} [{low}, {high}]{suffix}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of the ledger.
+
+    Attributes
+    ----------
+    id, section, chapter, kind, statement, settled_by : str
+        As the header of ``claims.yml`` explains.
+    source : tuple of str
+        The sources that make the claim.
+    comparisons : tuple of Comparison
+        What its measured part rests on; empty as long as no experiment is written.
+    exact : dict or None
+        ``verdict``, ``note`` and ``tests`` of its exact part, once that is settled.
+    """
+
+    id: str
+    section: str
+    source: tuple[str, ...]
+    chapter: str
+    kind: str
+    statement: str
+    settled_by: str
+    comparisons: tuple[Comparison, ...] = ()
+    exact: dict | None = None
+
+    @property
+    def tested(self) -> bool:
+        """True when each part that its kind names has an experiment or a property test."""
+        measured = bool(self.comparisons) or "measured" not in self.kind
+        return measured and (self.exact is not None or "exact" not in self.kind)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What the runs say about one claim.
+
+    Attributes
+    ----------
+    claim : Claim
+        The claim.
+    rows : tuple of (Comparison, str, Estimate, Verdict)
+        Each comparison at each scale for which there are runs.
+    """
+
+    claim: Claim
+    rows: tuple
+
+    def verdict(self, scale: str) -> Verdict | None:
+        """Join the verdicts of all comparisons at one scale.
+
+        Parameters
+        ----------
+        scale : {"quick", "full"}
+            Which runs count.
+
+        Returns
+        -------
+        utils.evidence.Verdict or None
+            None when a comparison has no runs at this scale; see `join`.
+        """
+        verdicts = [verdict for _, known, _, verdict in self.rows if known == scale]
+        return join(verdicts) if len(verdicts) == len(self.claim.comparisons) else None
+
+    def summary(self, scale: str) -> str:
+        """Return the joint verdict in words, or that there is none yet."""
+        verdict = self.verdict(scale)
+        return str(verdict) if verdict else "not yet run at this scale"
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a comparison and scale, written for a reader."""
+        return pd.DataFrame(
+            [
+                {
+                    "what is compared": comparison.says,
+                    "expected": comparison.expect,
+                    "margin": comparison.write(comparison.margin),
+                    "scale": scale,
+                    "seeds": estimate.runs,
+                    "difference, 95 % interval": comparison.write_interval(estimate),
+                    "verdict": verdict_html(verdict),
+                }
+                for comparison, scale, estimate, verdict in self.rows
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.claim.id}: quick {self.summary('quick')}; full {self.summary('full')}"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        head = (
+            f'<p class="claim"><a href="claims.html#{self.claim.id}"><code>{self.claim.id}</code>'
+            f"</a> {html.escape(self.claim.statement)}</p>"
+        )
+        body = self.table().to_html(index=False, escape=False, border=0, classes="verdicts")
+        joint = "".join(
+            f"<li>{'Quick run' if scale == 'quick' else 'Full MNIST'}: "
+            f"{verdict_html(self.verdict(scale))}</li>"
+            for scale in ("quick", "full")
+        )
+        bundle = {"text/plain": repr(self), "text/html": f"{head}{body}<ul>{joint}</ul>"}
+        # The ledger page reads the quick verdict from the stored notebook.
+        return bundle, {"settled": {"claim": self.claim.id, "quick": self.summary("quick")}}
+
+
+def join(verdicts) -> Verdict:
+    """Join the verdicts of the comparisons that one claim rests on.
+
+    Parameters
+    ----------
+    verdicts : sequence of utils.evidence.Verdict
+        At least one.
+
+    Returns
+    -------
+    utils.evidence.Verdict
+        Refuted when one of them is; supported when all are; otherwise undecided when one is, and
+        no difference when none is.
+    """
+    verdicts = set(verdicts)
+    for decisive in (Verdict.REFUTED, Verdict.UNDECIDED, Verdict.NO_DIFFERENCE):
+        if decisive in verdicts:
+            return decisive
+    return Verdict.SUPPORTED
+
+
+def verdict_html(verdict: Verdict | None) -> str:
+    """Write a verdict with its sign and a style class, or that there is none yet."""
+    if verdict is None:
+        return '<span class="verdict verdict-open">not yet run</span>'
+    name = verdict.name.lower().replace("_", "-")
+    return f'<span class="verdict verdict-{name}">{_SIGNS[verdict]} {verdict}</span>'
+
+
+@functools.cache
+def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
+    """Read and check the ledger.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The YAML file.
+
+    Returns
+    -------
+    dict of str to Claim
+        The claims by id, in the order of the file.
+
+    Raises
+    ------
+    LedgerError
+        When an entry lacks a field, has an unknown one, or one with a value that is not allowed.
+    """
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    claims: dict[str, Claim] = {}
+    for entry in document["claims"]:
+        claim = _claim(entry, set(document["sources"]))
+        if claim.id in claims:
+            raise LedgerError(f"claim {claim.id}: the id stands in the ledger twice")
+        claims[claim.id] = claim
+    return claims
+
+
+def settle(
+    claim_id: str, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
+) -> Settlement:
+    """Judge a claim by quick runs, by recorded full-scale runs, or by both.
+
+    Parameters
+    ----------
+    claim_id : str
+        Its id in the ledger.
+    quick, full : pandas.DataFrame, optional
+        What ``run`` returns, and the ``frame`` of what ``recorded`` returns. An empty frame, or
+        one that lacks an arm of a comparison, leaves that comparison open at its scale.
+
+    Returns
+    -------
+    Settlement
+        At the end of a cell it shows itself as a table.
+
+    Raises
+    ------
+    KeyError
+        When the ledger has no such claim.
+    LedgerError
+        When the claim has no comparisons.
+    """
+    ledger = load_ledger()
+    if claim_id not in ledger:
+        raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
+    claim = ledger[claim_id]
+    if not claim.comparisons:
+        raise LedgerError(f"claim {claim_id}: it has no comparisons in {LEDGER.name}")
+    # By scale, because a notebook that is run at full scale has the same runs in both.
+    frames = {
+        frame["scale"].iloc[0]: frame
+        for frame in (quick, full)
+        if frame is not None and not frame.empty
+    }
+    rows = []
+    for comparison in claim.comparisons:
+        for scale, frame in frames.items():
+            part = frame[frame["experiment"] == comparison.experiment]
+            if {comparison.treatment, comparison.baseline} <= set(part["arm"]):
+                estimate = comparison.estimate(part)
+                rows.append((comparison, scale, estimate, comparison.judge(estimate)))
+    return Settlement(claim, tuple(rows))
+
+
+def _claim(entry: dict, sources: set[str]) -> Claim:
+    name = entry.get("id", entry)
+    fields = {"id", "section", "source", "chapter", "kind", "statement", "settled_by"}
+    _check_fields(f"claim {name}", entry, fields, {"comparisons", "exact"})
+    source = entry["source"]
+    source = (source,) if isinstance(source, str) else tuple(source)
+    _check(name, "source", source, set(source) <= sources, f"names out of {sorted(sources)}")
+    _check(name, "kind", entry["kind"], entry["kind"] in KINDS, f"one of {KINDS}")
+    exact = entry.get("exact")
+    if exact is not None:
+        _check_fields(f"claim {name}, exact", exact, {"verdict", "note", "tests"}, set())
+        words = [str(verdict) for verdict in Verdict]
+        _check(name, "exact verdict", exact["verdict"], exact["verdict"] in words, f"one of {words}")
+    return Claim(
+        **{
+            **entry,
+            "source": source,
+            "comparisons": tuple(
+                _comparison(name, comparison) for comparison in entry.get("comparisons", ())
+            ),
+        }
+    )
+
+
+def _comparison(name: str, entry: dict) -> Comparison:
+    required = {"says", "experiment", "metric", "treatment", "baseline", "expect", "margin"}
+    _check_fields(f"claim {name}, comparison", entry, required, {"unit"})
+    expect, margin, unit = entry["expect"], entry["margin"], entry.get("unit", "")
+    allowed = evidence.EXPECTATIONS
+    _check(name, "expect", expect, expect in allowed, f"one of {allowed}")
+    positive = isinstance(margin, (int, float)) and margin > 0
+    _check(name, "margin", margin, positive, "a number above 0")
+    _check(name, "unit", unit, unit in _UNITS, f"one of {tuple(_UNITS)}")
+    return Comparison(**entry)
+
+
+def _check_fields(where: str, entry: dict, required: set[str], optional: set[str]) -> None:
+    missing, unknown = required - set(entry), set(entry) - required - optional
+    if missing or unknown:
+        raise LedgerError(
+            f"{where}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}"
+        )
+
+
+def _check(name: str, field: str, value, good: bool, allowed: str) -> None:
+    if not good:
+        raise LedgerError(f"claim {name}: {field}={value!r}; allowed is {allowed}")

@@ -1,0 +1,574 @@
+"""Run an experiment: arms times seeds, paired by seed, into one tidy table.
+
+An experiment is defined in the notebook cell that a reader sees. ``run`` trains it at the scale
+that is asked for; at full scale it records each finished run at once and trains only what is
+missing. ``recorded`` reads the full-scale runs that still count.
+"""
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from utils.quiet import quiet_native_stderr
+
+with quiet_native_stderr():
+    import keras
+    import tensorflow as tf
+
+from utils import data, fingerprint
+from utils.progress import progress_bar
+from utils.records import RecordFile, key
+
+# Many small networks in one process make TensorFlow warn about what is meant to happen.
+tf.get_logger().setLevel("ERROR")
+
+RESULTS = Path(__file__).resolve().parent.parent / "chapters" / "results"
+
+_TEST_BATCH = 1_000
+
+
+class RunError(RuntimeError):
+    """A run failed; the message names the arm and the seed."""
+
+
+class ByScale(NamedTuple):
+    """A setting that differs between the two scales."""
+
+    quick: Any
+    full: Any
+
+    def at(self, scale: str):
+        """Return the setting at one scale, ``"quick"`` or ``"full"``."""
+        return getattr(self, scale)
+
+
+def by_scale(quick, full) -> ByScale:
+    """Give a setting of an experiment two values.
+
+    Parameters
+    ----------
+    quick, full : object
+        The value at quick scale and at full scale.
+
+    Returns
+    -------
+    ByScale
+        Accepted for `seeds` of an `Experiment` and for every field of `Fit`.
+    """
+    return ByScale(quick, full)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long and on what an arm trains.
+
+    Parameters
+    ----------
+    epochs : int or ByScale
+        Passes over the training images, at least 1.
+    batch_size : int or ByScale
+        Training images in one update, at least 1.
+    train_size : int, None or ByScale
+        Train on so many images, drawn by the seed, equally many of each digit; None for all.
+    """
+
+    epochs: int | ByScale = 1
+    batch_size: int | ByScale = 128
+    train_size: int | None | ByScale = None
+
+    def at(self, scale: str) -> "Fit":
+        """Return the settings at one scale, checked."""
+        chosen = Fit(*(_at(value, scale) for value in vars(self).values()))
+        for name in ("epochs", "batch_size"):
+            value = getattr(chosen, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} at {scale} scale; allowed are whole numbers ≥ 1")
+        return chosen
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things that an experiment compares.
+
+    Parameters
+    ----------
+    build : callable
+        ``build() -> keras.Model``, compiled. Called once a seed, with the seed already set.
+    prepare : callable, optional
+        ``prepare(split, rng) -> Split``: changes the images or labels before training. ``rng`` is
+        a NumPy generator made from the seed.
+    targets : callable, optional
+        ``targets(labels) -> ndarray``: what the loss compares the output with; the labels
+        themselves by default.
+    fit : Fit, optional
+        Instead of the experiment's own.
+    """
+
+    build: Callable[[], keras.Model]
+    prepare: Callable | None = None
+    targets: Callable | None = None
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared, on how many seeds, and what is measured.
+
+    Parameters
+    ----------
+    name : str
+        Names the file of recorded runs: lower-case letters, digits and hyphens.
+    claims : str or sequence of str
+        The claims of the ledger that it helps to settle.
+    arms : mapping of str to Arm or callable, or ByScale of them
+        Name of each arm; a bare callable is an `Arm` with only a `build`.
+    seeds : int, sequence of int, or ByScale of them
+        Either how many seeds (then 0, 1, 2, …), or the seeds themselves.
+    fit : Fit
+        How every arm trains that does not say otherwise.
+    measures : mapping of str to callable
+        Name of each extra column and ``measure(model, split) -> float``, taken after the last
+        epoch.
+
+    Raises
+    ------
+    ValueError
+        When the name, the arms or the seeds are not as above; a seed used twice is refused.
+    """
+
+    name: str
+    claims: str | Iterable[str]
+    arms: Mapping[str, Arm | Callable] | ByScale
+    seeds: int | Iterable[int] | ByScale = 5
+    fit: Fit = field(default_factory=Fit)
+    measures: Mapping[str, Callable] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+            raise ValueError(
+                f"name={self.name!r}; allowed are lower-case letters, digits and hyphens"
+            )
+        claims = (self.claims,) if isinstance(self.claims, str) else tuple(self.claims)
+        object.__setattr__(self, "claims", claims)
+        for scale in data.SCALES:
+            self.seeds_at(scale)
+            for arm in self.arms_at(scale).values():
+                (arm.fit or self.fit).at(scale)
+
+    def arms_at(self, scale: str) -> dict[str, Arm]:
+        """Return the arms at one scale, checked."""
+        arms = _at(self.arms, scale)
+        if not arms:
+            raise ValueError(f"arms={arms!r} at {scale} scale; an experiment needs at least one")
+        return {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in arms.items()}
+
+    def seeds_at(self, scale: str) -> tuple[int, ...]:
+        """Return the seeds at one scale, checked."""
+        seeds = _at(self.seeds, scale)
+        seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+        if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+            raise ValueError(f"seeds={seeds!r}; allowed are whole numbers ≥ 0, at least one")
+        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(
+                f"seeds={seeds!r}: seed {twice[0]} stands there twice; "
+                "the same run would count as two"
+            )
+        return seeds
+
+    def fingerprints(self, scale: str) -> dict[str, dict[str, str]]:
+        """Take the fingerprint of every arm at one scale.
+
+        Parameters
+        ----------
+        scale : {"quick", "full"}
+            The scale whose settings and data count.
+
+        Returns
+        -------
+        dict of str to dict
+            For each arm a hash of its model, compile settings, fit settings, data and measures.
+        """
+        known = data.full_fingerprint() if scale == "full" else data.load_mnist(scale).fingerprint
+        prints = {}
+        for name, arm in self.arms_at(scale).items():
+            keras.utils.clear_session()
+            model = arm.build()
+            fit = (arm.fit or self.fit).at(scale)
+            parts = {
+                "model": fingerprint.describe_model(model),
+                "compile": fingerprint.describe_compile(model),
+                "fit": vars(fit),
+                "data": [
+                    known,
+                    fingerprint.describe_code(arm.prepare),
+                    fingerprint.describe_code(arm.targets),
+                ],
+                "measures": [
+                    [column, fingerprint.describe_code(measure)]
+                    for column, measure in sorted(self.measures.items())
+                ],
+            }
+            prints[name] = {part: fingerprint.digest(what) for part, what in parts.items()}
+        return prints
+
+    @property
+    def record_file(self) -> RecordFile:
+        """The file that holds this experiment's full-scale runs."""
+        return RecordFile(RESULTS / f"{self.name}.jsonl")
+
+
+def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
+    """Train every arm on every seed and return one tidy table.
+
+    At full scale, runs that are recorded already and still count are read instead of trained,
+    and each newly finished run is recorded at once: interrupt it when you like and call it
+    again. Runs go through joblib, so ``with joblib.parallel_config(n_jobs=2):`` around the call
+    trains two at a time; by default they are trained one after the other in this process.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What to run.
+    scale : {"quick", "full"}, optional
+        By default what ``MNIST_SCALE`` says.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an arm, seed and epoch: ``experiment, arm, seed, epoch, scale, train_size,
+        test_size``, Keras's metrics (those on the test images with the prefix ``test_``),
+        ``seconds`` of training in that epoch, and in the row of the last epoch the measures.
+
+    Raises
+    ------
+    RunError
+        When an arm raises, or its loss becomes NaN or infinite. The finished runs are kept.
+    utils.records.RecordError
+        When a finished run cannot be recorded.
+    """
+    scale = scale or _scale_for(experiment)
+    arms = experiment.arms_at(scale)
+    wanted = [(arm, seed) for seed in experiment.seeds_at(scale) for arm in arms]
+    records: dict[tuple, dict] = {}
+    prints: dict[str, dict] = {}
+    if scale == "full":
+        prints = experiment.fingerprints("full")
+        records = {(r["arm"], r["seed"]): r for r in _counting(experiment, prints)[0]}
+    missing = [job for job in wanted if job not in records]
+    if missing:
+        data.load_mnist(scale)  # A missing file is one clear error here, before any job starts.
+    jobs = (
+        joblib.delayed(_train)(
+            arms[arm],
+            arm,
+            seed,
+            (arms[arm].fit or experiment.fit).at(scale),
+            dict(experiment.measures),
+            scale,
+        )
+        for arm, seed in missing
+    )
+    parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+    with progress_bar(len(missing), f"{experiment.name} ({scale})") as bar:
+        for result in parallel(jobs):
+            if scale == "full":
+                result["fingerprint"] = prints[result["arm"]]
+                experiment.record_file.append({"experiment": experiment.name, **result})
+            records[result["arm"], result["seed"]] = result
+            bar.update()
+    return _table(experiment, scale, [records[job] for job in wanted])
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The full-scale runs of an experiment that still count.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        The experiment as it is defined now.
+    frame : pandas.DataFrame
+        Its recorded runs, as `run` returns them; empty when there are none.
+    fingerprints : dict
+        What a record must match to count, for each arm.
+    missing : tuple of (str, int)
+        Arm and seed of the runs that are not recorded.
+    changed : dict of str to tuple of str
+        Arms whose older records no longer count, with the parts that changed.
+    damaged : tuple of int
+        Lines of the file that are not whole records.
+    """
+
+    experiment: Experiment
+    frame: pd.DataFrame
+    fingerprints: dict
+    missing: tuple
+    changed: dict
+    damaged: tuple
+
+    @property
+    def complete(self) -> bool:
+        """True when every arm has every seed."""
+        return not self.missing
+
+    def __repr__(self) -> str:
+        arms, seeds = self.experiment.arms_at("full"), self.experiment.seeds_at("full")
+        total = len(arms) * len(seeds)
+        text = (
+            f"Full MNIST, {self.experiment.name}: {total - len(self.missing)} of {total} runs "
+            f"recorded (arms: {len(arms)}, seeds: {len(seeds)})."
+        )
+        if self.changed:
+            parts = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in self.changed.items())
+            text += f" Older records no longer count, because these changed: {parts}."
+        if self.missing:
+            text += (
+                " Not yet run at full scale; "
+                f"`make results CLAIM={self.experiment.claims[0]}` runs what is missing."
+            )
+        if self.damaged:
+            text += f" Damaged lines, skipped: {', '.join(map(str, self.damaged))}."
+        return text
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        # The ledger page reads from the stored notebook what a record has to match to count.
+        stored = {
+            "experiment": self.experiment.name,
+            "seeds": list(self.experiment.seeds_at("full")),
+            "fingerprints": self.fingerprints,
+        }
+        return {"text/plain": repr(self)}, {"recorded": stored}
+
+
+def recorded(experiment: Experiment) -> Recorded:
+    """Read the full-scale runs that match the experiment as it is defined now.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What the records must match.
+
+    Returns
+    -------
+    Recorded
+        The runs that count, and what is missing. At the end of a cell it prints itself in a line.
+    """
+    prints = experiment.fingerprints("full")
+    counting, changed, damaged = _counting(experiment, prints)
+    done = {(record["arm"], record["seed"]): record for record in counting}
+    wanted = [(arm, seed) for seed in experiment.seeds_at("full") for arm in prints]
+    return Recorded(
+        experiment=experiment,
+        frame=_table(experiment, "full", [done[job] for job in wanted if job in done]),
+        fingerprints=prints,
+        missing=tuple(job for job in wanted if job not in done),
+        changed=changed,
+        damaged=tuple(damaged),
+    )
+
+
+def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
+    """Turn records into the tidy table that `run` describes.
+
+    Parameters
+    ----------
+    records : list of dict
+        Finished runs.
+    name, scale : str
+        What stands in the columns ``experiment`` and ``scale``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run and epoch; empty, but with its leading columns, when there are no records.
+    """
+    rows = []
+    for record in records:
+        for epoch, metrics in enumerate(record["epochs"], start=1):
+            row = {
+                "experiment": name,
+                "arm": record["arm"],
+                "seed": record["seed"],
+                "epoch": epoch,
+                "scale": scale,
+                "train_size": record["train_size"],
+                "test_size": record["test_size"],
+                "parameters": record["parameters"],
+                **metrics,
+            }
+            if epoch == len(record["epochs"]):
+                row.update(record["measures"])
+            rows.append(row)
+    leading = ["experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=leading)
+
+
+def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep one row a run: that of its last epoch, never of its best.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What `run` returns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an arm and seed.
+    """
+    last = frame.groupby(["experiment", "arm", "seed"], sort=False)["epoch"].idxmax()
+    return frame.loc[last].reset_index(drop=True)
+
+
+def _table(experiment: Experiment, scale: str, records: list[dict]) -> pd.DataFrame:
+    return table(records, experiment.name, scale)
+
+
+def _at(value, scale: str):
+    return value.at(scale) if isinstance(value, ByScale) else value
+
+
+def _scale_for(experiment: Experiment) -> str:
+    """Return the scale that was asked for; one claim's full-scale run leaves the others quick."""
+    scale = data.current_scale()
+    claim = os.environ.get("MNIST_CLAIM")
+    return "quick" if scale == "full" and claim and claim not in experiment.claims else scale
+
+
+def _counting(experiment: Experiment, prints: dict) -> tuple[list[dict], dict, list[int]]:
+    """Sort the records into those that match and the reasons why others do not."""
+    records, damaged = experiment.record_file.read()
+    valid = {
+        (arm, seed, tuple(sorted(prints[arm].items())))
+        for arm in prints
+        for seed in experiment.seeds_at("full")
+    }
+    counting = [record for record in records if key(record) in valid]
+    current = {record["arm"] for record in counting}
+    changed = {}
+    for record in records:
+        arm = record["arm"]
+        if arm in prints and arm not in current:
+            parts = (name for name in prints[arm] if record["fingerprint"].get(name) != prints[arm][name])
+            changed[arm] = tuple(parts)
+    return counting, {arm: parts for arm, parts in changed.items() if parts}, damaged
+
+
+class _Watch(keras.callbacks.Callback):
+    """Times each epoch's training, and stops a run whose loss is no longer a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+        self._start = self._end = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start, self._end = time.perf_counter(), None
+
+    def on_test_begin(self, logs=None):
+        if self._end is None:  # The evaluation at the end of an epoch is not training.
+            self._end = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append((self._end or time.perf_counter()) - self._start)
+        if not np.isfinite(logs["loss"]):
+            raise FloatingPointError(f"its loss is {logs['loss']} after epoch {epoch + 1}")
+
+
+def _train(arm: Arm, name: str, seed: int, fit: Fit, measures: dict, scale: str) -> dict:
+    """Train one arm on one seed; runs in whatever process joblib chose."""
+    try:
+        return _train_unguarded(arm, name, seed, fit, measures, scale)
+    except Exception as error:
+        raise RunError(
+            f"arm {name!r}, seed {seed}: {type(error).__name__}: {error}. "
+            "The runs finished before it are kept."
+        ) from error
+
+
+def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
+    tf.config.experimental.enable_op_determinism()
+    mnist = data.load_mnist(scale)
+    split = mnist.split(seed, fit.train_size)
+    if arm.prepare is not None:
+        split = arm.prepare(split, np.random.default_rng(seed))
+    targets = arm.targets or (lambda labels: labels)
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = arm.build()
+    model.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
+    watch = _Watch()
+    start = time.perf_counter()
+    history = model.fit(
+        split.x_train,
+        targets(split.y_train),
+        epochs=fit.epochs,
+        batch_size=fit.batch_size,
+        validation_data=(split.x_test, targets(split.y_test)),
+        validation_batch_size=_TEST_BATCH,
+        callbacks=[watch],
+        verbose=0,
+    ).history
+    seconds = time.perf_counter() - start
+    columns = {
+        metric.replace("val_", "test_", 1) if metric.startswith("val_") else metric: values
+        for metric, values in history.items()
+    }
+    taken = {}
+    for column, measure in measures.items():
+        value = float(measure(model, split))
+        if not np.isfinite(value):
+            raise FloatingPointError(f"its measure {column!r} is {value}")
+        taken[column] = value
+    return {
+        "arm": name,
+        "seed": seed,
+        "train_size": len(split.x_train),
+        "test_size": len(split.x_test),
+        "parameters": model.count_params(),
+        "epochs": [
+            {metric: float(values[epoch]) for metric, values in columns.items()}
+            | {"seconds": round(watch.seconds[epoch], 3)}
+            for epoch in range(fit.epochs)
+        ],
+        "measures": taken,
+        "seconds": round(seconds, 3),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "machine": _machine(),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _machine() -> dict:
+    """Describe what decides about rounding and speed: the processor and the threads used."""
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
+        os.environ.get("TF_NUM_INTRAOP_THREADS", 0)
+    )
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads or os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,138 @@
+"""Recorded runs: one JSON Lines file an experiment, appended to and never rewritten.
+
+Each line is one finished run, written at once and forced to the disk, so a crash costs at most
+the run in progress. A line that a crash tore is skipped and reported, never repaired in silence.
+"""
+
+import dataclasses
+import errno
+import json
+import os
+from pathlib import Path
+
+import filelock
+
+# Long enough for another writer to append a line and sync it, even on a network disk.
+_LOCK_SECONDS = 60
+
+
+class RecordError(RuntimeError):
+    """A run could not be recorded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFile:
+    """One experiment's recorded runs.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The JSON Lines file; it need not exist yet.
+    """
+
+    path: Path
+
+    def read(self) -> tuple[list[dict], list[int]]:
+        """Read every whole line.
+
+        Returns
+        -------
+        records : list of dict
+            The recorded runs in the order in which they were written.
+        damaged : list of int
+            Line numbers, counted from 1, that are not whole records.
+        """
+        if not self.path.exists():
+            return [], []
+        records, damaged = [], []
+        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                key(record)
+            except (ValueError, KeyError, TypeError):
+                damaged.append(number)
+            else:
+                records.append(record)
+        return records, damaged
+
+    def append(self, record: dict) -> bool:
+        """Append one run, unless the same run is recorded already.
+
+        Parameters
+        ----------
+        record : dict
+            A finished run with its ``arm``, ``seed`` and ``fingerprint``.
+
+        Returns
+        -------
+        bool
+            True when the run was written, False when another writer had recorded it before.
+
+        Raises
+        ------
+        RecordError
+            When the file cannot be written (permission, full disk, a lock that stays taken). What
+            stood in the file before stays as it was.
+        """
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS):
+                if key(record) in {key(known) for known in self.read()[0]}:
+                    return False
+                self._write(line)
+                return True
+        except filelock.Timeout as error:
+            raise RecordError(
+                f"{self.path.name}: another process has held the lock for {_LOCK_SECONDS} s; "
+                f"if none is running, remove {self.path.name}.lock"
+            ) from error
+        except OSError as error:
+            raise RecordError(
+                f"{self.path.name}: the run of arm {record['arm']!r}, seed {record['seed']} "
+                f"was trained but not recorded ({error.strerror}); "
+                "the runs recorded before it are untouched"
+            ) from error
+
+    def _write(self, line: bytes) -> None:
+        with open(self.path, "ab", buffering=0) as file:
+            start = file.tell()
+            if start and not self._ends_with_newline():
+                # A crash tore the last line. Ending it keeps the damage to that one line.
+                line = b"\n" + line
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                # A full disk may have taken half a line: give it back.
+                os.truncate(self.path, start)
+                raise
+
+    def _ends_with_newline(self) -> bool:
+        with open(self.path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def key(record: dict) -> tuple:
+    """Tell which run a record is of.
+
+    Parameters
+    ----------
+    record : dict
+        One recorded run.
+
+    Returns
+    -------
+    tuple
+        Its arm, its seed and its fingerprint. Two records with the same key are the same run.
+
+    Raises
+    ------
+    KeyError
+        When one of them is missing.
+    """
+    return record["arm"], record["seed"], tuple(sorted(record["fingerprint"].items()))
