@@ -179,11 +179,10 @@ class Settlement:
         return pd.DataFrame(
             [
                 {
-                    "what is compared": comparison.says,
-                    "expected": comparison.expect,
-                    "margin": comparison.write(comparison.margin),
-                    "scale": scale,
-                    "seeds": estimate.runs,
+                    "what is compared": f"{html.escape(comparison.says)} "
+                    f'<span class="about">(claimed: {comparison.expect}; '
+                    f"margin {comparison.write(comparison.margin)})</span>",
+                    "runs": f"{scale}, {estimate.runs} seeds",
                     "difference, 95 % interval": comparison.write_interval(estimate),
                     "verdict": verdict_html(verdict),
                 }
@@ -221,11 +220,12 @@ def join(verdicts) -> Verdict:
     Returns
     -------
     utils.evidence.Verdict
-        Refuted when one of them is; supported when all are; otherwise undecided when one is, and
-        no difference when none is.
+        A claim holds when all of its parts do, so the worst part decides: refuted when one is
+        refuted, else no difference when one shows none, else undecided when one is undecided;
+        supported only when all are.
     """
     verdicts = set(verdicts)
-    for decisive in (Verdict.REFUTED, Verdict.UNDECIDED, Verdict.NO_DIFFERENCE):
+    for decisive in (Verdict.REFUTED, Verdict.NO_DIFFERENCE, Verdict.UNDECIDED):
         if decisive in verdicts:
             return decisive
     return Verdict.SUPPORTED

@@ -108,8 +108,8 @@ def paired_difference(frame: pd.DataFrame, metric: str, treatment: str, baseline
     Raises
     ------
     ValueError
-        When an arm or the metric is not in the frame, the arms do not have the same seeds, or
-        there are fewer than two.
+        When an arm or the metric is not in the frame, the arms do not have the same seeds, there
+        are fewer than two, or a run has no finite value of the metric.
 
     Notes
     -----
@@ -123,7 +123,7 @@ def paired_difference(frame: pd.DataFrame, metric: str, treatment: str, baseline
        239-281, 2003.
     """
     first, second = _paired(frame, metric, treatment, baseline)
-    return _mean(first - second, frame)
+    return _mean(first - second, frame[frame["arm"].isin([treatment, baseline])])
 
 
 def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
@@ -146,9 +146,10 @@ def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     Raises
     ------
     ValueError
-        When the arm or the metric is not in the frame, or there are fewer than two seeds.
+        When the arm or the metric is not in the frame, there are fewer than two seeds, or a run
+        has no finite value of the metric.
     """
-    return _mean(_values(frame, metric, arm), frame)
+    return _mean(_values(frame, metric, arm).to_numpy(float), frame[frame["arm"] == arm])
 
 
 def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
@@ -280,12 +281,14 @@ def p_value(estimate: Estimate, margin: float, expect: str) -> float:
     def decides(alpha: float) -> bool:
         return judge(estimate, margin, expect, 1 - alpha) is not Verdict.UNDECIDED
 
-    smallest, largest = 1e-12, 1 - 1e-9
+    smallest, usual, largest = 1e-12, 0.05, 1 - 1e-9
     if decides(smallest):
         return smallest
     if not decides(largest):
         return 1.0
-    return optimize.bisect(lambda alpha: 1 if decides(alpha) else -1, smallest, largest, xtol=1e-6)
+    # Looked for on one side of the usual level, rounding cannot carry it over to the other.
+    ends = (smallest, usual) if decides(usual) else (usual, largest)
+    return optimize.bisect(lambda alpha: 1 if decides(alpha) else -1, *ends, xtol=1e-9)
 
 
 def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
@@ -302,8 +305,17 @@ def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
     -------
     numpy.ndarray of bool
         True where the verdict stands, by Benjamini and Hochberg's procedure.
+
+    Raises
+    ------
+    ValueError
+        When a p-value is not in 0..1, or the rate not strictly between 0 and 1.
     """
+    if not 0 < rate < 1:
+        raise ValueError(f"rate={rate!r}; allowed is 0 < rate < 1")
     p_values = np.asarray(p_values, dtype=float)
+    if not np.all((p_values >= 0) & (p_values <= 1)):
+        raise ValueError(f"p_values={p_values!r}; allowed are numbers from 0 to 1")
     if not p_values.size:
         return np.zeros(0, dtype=bool)
     return multipletests(p_values, alpha=rate, method="fdr_bh")[0]
@@ -336,7 +348,20 @@ def _values(frame: pd.DataFrame, metric: str, arm: str) -> pd.Series:
         if value not in allowed:
             raise ValueError(f"{argument}={value!r}; the frame has {allowed}")
     rows = last_epoch(frame[frame["arm"] == arm])
-    return rows.set_index("seed")[metric].sort_index()
+    if rows["seed"].duplicated().any():
+        raise ValueError(
+            f"frame holds arm {arm!r} of several experiments or scales; an estimate needs one"
+        )
+    values = rows.set_index("seed")[metric].sort_index()
+    if not pd.api.types.is_numeric_dtype(values):
+        raise ValueError(f"metric={metric!r} holds {values.dtype} values; allowed are numbers")
+    lacking = list(values.index[~np.isfinite(values.to_numpy(float))])
+    if lacking:
+        raise ValueError(
+            f"metric={metric!r} has no finite value for arm {arm!r}, seed(s) {lacking}; a run "
+            "that does not count may not be left out in silence"
+        )
+    return values
 
 
 def _paired(frame, metric, treatment, baseline) -> tuple[np.ndarray, np.ndarray]:
@@ -352,8 +377,9 @@ def _paired(frame, metric, treatment, baseline) -> tuple[np.ndarray, np.ndarray]
 def _count(frame, metric, arm) -> tuple[int, int]:
     values = _values(frame, metric, arm)
     if not values.isin([0, 1]).all():
+        held = sorted(values.unique().tolist())
         raise ValueError(
-            f"metric={metric!r} holds {sorted(values.unique())} for arm {arm!r}; a proportion "
-            "needs 0 or 1 for each run"
+            f"metric={metric!r} holds {held} for arm {arm!r}; a proportion needs 0 or 1 for each "
+            "run"
         )
     return int(values.sum()), len(values)

@@ -6,10 +6,13 @@ missing. ``recorded`` reads the full-scale runs that still count.
 """
 
 import datetime
+import html
+import operator
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +37,10 @@ tf.get_logger().setLevel("ERROR")
 RESULTS = Path(__file__).resolve().parent.parent / "chapters" / "results"
 
 _TEST_BATCH = 1_000
+
+# What `table` puts in front of a run's metrics and measures.
+_LEADING = ("experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size")
+_TAKEN = (*_LEADING, "parameters", "seconds")
 
 
 class RunError(RuntimeError):
@@ -90,8 +97,15 @@ class Fit:
         chosen = Fit(*(_at(value, scale) for value in vars(self).values()))
         for name in ("epochs", "batch_size"):
             value = getattr(chosen, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} at {scale} scale; allowed are whole numbers ≥ 1")
+            if not _is_whole(value) or value < 1:
+                raise ValueError(
+                    f"{name}={value!r} at {scale} scale; allowed are whole numbers ≥ 1"
+                )
+        size = chosen.train_size
+        if size is not None and (not _is_whole(size) or size < 10):
+            raise ValueError(
+                f"train_size={size!r} at {scale} scale; allowed are None and whole numbers ≥ 10"
+            )
         return chosen
 
 
@@ -132,7 +146,7 @@ class Experiment:
     arms : mapping of str to Arm or callable, or ByScale of them
         Name of each arm; a bare callable is an `Arm` with only a `build`.
     seeds : int, sequence of int, or ByScale of them
-        Either how many seeds (then 0, 1, 2, …), or the seeds themselves.
+        Either how many seeds (then 0, 1, 2, …), or the seeds themselves, from 0 to 2³² - 1.
     fit : Fit
         How every arm trains that does not say otherwise.
     measures : mapping of str to callable
@@ -142,13 +156,14 @@ class Experiment:
     Raises
     ------
     ValueError
-        When the name, the arms or the seeds are not as above; a seed used twice is refused.
+        When the name, the arms, the seeds, the fit settings or the measures are not as above; a
+        seed used twice is refused, and so is a measure with the name of a column of `run`.
     """
 
     name: str
     claims: str | Iterable[str]
     arms: Mapping[str, Arm | Callable] | ByScale
-    seeds: int | Iterable[int] | ByScale = 5
+    seeds: int | Sequence[int] | ByScale = 5
     fit: Fit = field(default_factory=Fit)
     measures: Mapping[str, Callable] = field(default_factory=dict)
 
@@ -163,20 +178,42 @@ class Experiment:
             self.seeds_at(scale)
             for arm in self.arms_at(scale).values():
                 (arm.fit or self.fit).at(scale)
+        for column, measure in self.measures.items():
+            if column in _TAKEN or not callable(measure):
+                raise ValueError(
+                    f"measures: {column!r}={measure!r}; allowed are functions, under any name but "
+                    f"{', '.join(_TAKEN)}"
+                )
 
     def arms_at(self, scale: str) -> dict[str, Arm]:
         """Return the arms at one scale, checked."""
         arms = _at(self.arms, scale)
-        if not arms:
-            raise ValueError(f"arms={arms!r} at {scale} scale; an experiment needs at least one")
-        return {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in arms.items()}
+        if not isinstance(arms, Mapping) or not arms:
+            raise ValueError(
+                f"arms={arms!r} at {scale} scale; allowed is a mapping of names to arms with at "
+                "least one of them"
+            )
+        found = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in arms.items()}
+        for name, arm in found.items():
+            if not isinstance(name, str) or not callable(arm.build):
+                raise ValueError(
+                    f"arms: {name!r}={arm.build!r} at {scale} scale; allowed is a text as the name "
+                    "and an Arm, or a function that builds its model"
+                )
+        return found
 
     def seeds_at(self, scale: str) -> tuple[int, ...]:
         """Return the seeds at one scale, checked."""
-        seeds = _at(self.seeds, scale)
-        seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-        if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
-            raise ValueError(f"seeds={seeds!r}; allowed are whole numbers ≥ 0, at least one")
+        given = _at(self.seeds, scale)
+        try:
+            seeds = tuple(range(given) if _is_whole(given) else map(operator.index, given))
+        except TypeError:
+            seeds = ()
+        if not seeds or not all(0 <= seed < 2**32 for seed in seeds):
+            raise ValueError(
+                f"seeds={given!r} at {scale} scale; allowed are how many, at least 1, or a "
+                "sequence of whole numbers from 0 to 2³² - 1"
+            )
         twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
         if twice:
             raise ValueError(
@@ -197,16 +234,30 @@ class Experiment:
         -------
         dict of str to dict
             For each arm a hash of its model, compile settings, fit settings, data and measures.
+
+        Raises
+        ------
+        RunError
+            When an arm's model cannot be built or described.
+        ValueError
+            When Python cannot find the source of a function whose code counts.
         """
         known = data.full_fingerprint() if scale == "full" else data.load_mnist(scale).fingerprint
         prints = {}
         for name, arm in self.arms_at(scale).items():
             keras.utils.clear_session()
-            model = arm.build()
+            # Some layers draw a seed of their own when they are built, and show it as a setting.
+            keras.utils.set_random_seed(0)
+            try:
+                model = _build(arm)
+                of_model = fingerprint.describe_model(model)
+                of_compile = fingerprint.describe_compile(model)
+            except Exception as error:
+                raise RunError(f"arm {name!r}: {type(error).__name__}: {error}") from error
             fit = (arm.fit or self.fit).at(scale)
             parts = {
-                "model": fingerprint.describe_model(model),
-                "compile": fingerprint.describe_compile(model),
+                "model": of_model,
+                "compile": of_compile,
                 "fit": vars(fit),
                 "data": [
                     known,
@@ -246,17 +297,23 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row an arm, seed and epoch: ``experiment, arm, seed, epoch, scale, train_size,
-        test_size``, Keras's metrics (those on the test images with the prefix ``test_``),
-        ``seconds`` of training in that epoch, and in the row of the last epoch the measures.
+        test_size, parameters``, Keras's metrics (those on the test images with the prefix
+        ``test_``), ``seconds`` of training in that epoch, and in the row of the last epoch the
+        measures.
 
     Raises
     ------
+    ValueError
+        When the scale is neither of the two.
     RunError
-        When an arm raises, or its loss becomes NaN or infinite. The finished runs are kept.
+        When an arm raises, or its loss, another metric or a measure becomes NaN or infinite. At
+        full scale, the runs that finished before it are recorded.
     utils.records.RecordError
         When a finished run cannot be recorded.
     """
     scale = scale or _scale_for(experiment)
+    if scale not in data.SCALES:
+        raise ValueError(f"scale={scale!r}; allowed are {', '.join(map(repr, data.SCALES))}")
     arms = experiment.arms_at(scale)
     wanted = [(arm, seed) for seed in experiment.seeds_at(scale) for arm in arms]
     records: dict[tuple, dict] = {}
@@ -347,7 +404,9 @@ class Recorded:
             "seeds": list(self.experiment.seeds_at("full")),
             "fingerprints": self.fingerprints,
         }
-        return {"text/plain": repr(self)}, {"recorded": stored}
+        line = re.sub(r"`(.*?)`", r"<code>\1</code>", html.escape(repr(self)))
+        bundle = {"text/plain": repr(self), "text/html": f'<p class="recorded">{line}</p>'}
+        return bundle, {"recorded": stored}
 
 
 def recorded(experiment: Experiment) -> Recorded:
@@ -409,8 +468,7 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
             if epoch == len(record["epochs"]):
                 row.update(record["measures"])
             rows.append(row)
-    leading = ["experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size"]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=leading)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_LEADING)
 
 
 def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
@@ -424,9 +482,10 @@ def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row an arm and seed.
+        One row an experiment, scale, arm and seed.
     """
-    last = frame.groupby(["experiment", "arm", "seed"], sort=False)["epoch"].idxmax()
+    frame = frame.reset_index(drop=True)  # Tables that were joined repeat their row numbers.
+    last = frame.groupby(["experiment", "scale", "arm", "seed"], sort=False)["epoch"].idxmax()
     return frame.loc[last].reset_index(drop=True)
 
 
@@ -436,6 +495,10 @@ def _table(experiment: Experiment, scale: str, records: list[dict]) -> pd.DataFr
 
 def _at(value, scale: str):
     return value.at(scale) if isinstance(value, ByScale) else value
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _scale_for(experiment: Experiment) -> str:
@@ -459,13 +522,15 @@ def _counting(experiment: Experiment, prints: dict) -> tuple[list[dict], dict, l
     for record in records:
         arm = record["arm"]
         if arm in prints and arm not in current:
-            parts = (name for name in prints[arm] if record["fingerprint"].get(name) != prints[arm][name])
-            changed[arm] = tuple(parts)
+            known = record["fingerprint"]
+            changed[arm] = tuple(
+                part for part, now in prints[arm].items() if known.get(part) != now
+            )
     return counting, {arm: parts for arm, parts in changed.items() if parts}, damaged
 
 
 class _Watch(keras.callbacks.Callback):
-    """Times each epoch's training, and stops a run whose loss is no longer a number."""
+    """Times each epoch's training, and stops a run in which a metric is no longer a number."""
 
     def __init__(self):
         super().__init__()
@@ -481,8 +546,22 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.seconds.append((self._end or time.perf_counter()) - self._start)
-        if not np.isfinite(logs["loss"]):
-            raise FloatingPointError(f"its loss is {logs['loss']} after epoch {epoch + 1}")
+        for metric, value in logs.items():
+            if not np.isfinite(value):
+                name = _column(metric)
+                raise FloatingPointError(f"its {name} is {value} after epoch {epoch + 1}")
+
+
+def _column(metric: str) -> str:
+    """Rename a metric of Keras's: what it calls validation is the test here."""
+    return f"test_{metric[4:]}" if metric.startswith("val_") else metric
+
+
+def _build(arm: Arm) -> keras.Model:
+    model = arm.build()
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise TypeError(f"its build returned {model!r}; allowed is a compiled keras.Model")
+    return model
 
 
 def _train(arm: Arm, name: str, seed: int, fit: Fit, measures: dict, scale: str) -> dict:
@@ -491,8 +570,7 @@ def _train(arm: Arm, name: str, seed: int, fit: Fit, measures: dict, scale: str)
         return _train_unguarded(arm, name, seed, fit, measures, scale)
     except Exception as error:
         raise RunError(
-            f"arm {name!r}, seed {seed}: {type(error).__name__}: {error}. "
-            "The runs finished before it are kept."
+            f"arm {name!r}, seed {seed}: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -505,7 +583,7 @@ def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
     targets = arm.targets or (lambda labels: labels)
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    model = arm.build()
+    model = _build(arm)
     model.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
     watch = _Watch()
     start = time.perf_counter()
@@ -520,12 +598,11 @@ def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
         verbose=0,
     ).history
     seconds = time.perf_counter() - start
-    columns = {
-        metric.replace("val_", "test_", 1) if metric.startswith("val_") else metric: values
-        for metric, values in history.items()
-    }
+    columns = {_column(metric): values for metric, values in history.items()}
     taken = {}
     for column, measure in measures.items():
+        if column in columns:
+            raise ValueError(f"its measure {column!r} has the name of a metric; rename it")
         value = float(measure(model, split))
         if not np.isfinite(value):
             raise FloatingPointError(f"its measure {column!r} is {value}")

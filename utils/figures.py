@@ -6,6 +6,7 @@ people with any colour vision can tell apart; signed values have a map that is p
 """
 
 import base64
+import hashlib
 import html
 import io
 import re
@@ -18,6 +19,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from utils.evidence import Estimate
 
@@ -102,18 +104,12 @@ def show(figure: Figure, alt: str) -> None:
     ValueError
         When `alt` says nothing.
     """
-    if len(alt.split()) < 4:
-        raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
-    drawing, picture = io.StringIO(), io.BytesIO()
-    figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
+    svg = to_svg(figure, alt)
+    picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
-    svg = drawing.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    svg = re.sub(r'<svg [^>]*?viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', _open_svg(alt), svg, count=1)
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     display(
         {
-            "text/html": f'<div class="figure">{svg.strip()}</div>',
+            "text/html": f'<div class="figure">{svg}</div>',
             "image/png": base64.b64encode(picture.getvalue()).decode(),
             "text/plain": f"[figure: {alt}]",
         },
@@ -121,16 +117,64 @@ def show(figure: Figure, alt: str) -> None:
     )
 
 
-def _open_svg(alt: str):
-    def replacement(match: re.Match) -> str:
-        width, height = match.groups()
-        return (
-            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'role="img" aria-label="{html.escape(alt)}" viewBox="0 0 {width} {height}" '
-            f'style="width:100%;max-width:{float(width) * 1.25:.0f}px;height:auto">'
-        )
+def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
+    """Draw a figure as an SVG element that takes the colour of the text around it.
 
-    return replacement
+    Parameters
+    ----------
+    figure, alt
+        As for `show`.
+    salt : str
+        Goes into the ids: a figure that stands on a page twice has one salt here and another there.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element, as wide as the page allows and no wider than it was made for. The
+        same figure always gives the same text, and its ids differ from those of other figures, so
+        that many of them can stand on one page.
+
+    Raises
+    ------
+    ValueError
+        When `alt` says nothing.
+    """
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
+    drawing = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        # Laid out once: a second time would start from the first, and move it a little.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
+    svg = drawing.getvalue()
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
+    opening = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'role="img" aria-label="{html.escape(alt)}" viewBox="0 0 {width} {height}" '
+        f'style="--width:{float(width) * 1.25:.0f}px;width:100%;max-width:var(--width);height:auto;'
+        'stroke-linejoin:round;stroke-linecap:butt">'
+    )
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :].strip().replace(INK, "currentColor")
+    # A style sheet inside of an SVG would hold for the whole page: `opening` has its two settings.
+    for useless in ("<metadata>.*?</metadata>", "<style.*?</style>", "<!--.*?-->"):
+        body = re.sub(useless, "", body, flags=re.DOTALL)
+    # Two decimals of a point are finer than any screen, and halve the size of a page; but a factor
+    # with two decimals would shrink the letters.
+    body = re.sub(
+        r"(?:scale|matrix)\([^)]*\)|(\d+\.\d\d)\d+", lambda found: found[1] or found[0], body
+    )
+    return opening + _own_ids(body, alt + salt)
+
+
+def _own_ids(body: str, salt: str) -> str:
+    """Drop the ids that nothing refers to, and mark the others with a hash of the figure."""
+    mark = "f" + hashlib.sha256((body + salt).encode()).hexdigest()[:8]
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    body = re.sub(
+        r' id="([^"]+)"', lambda found: f' id="{mark}-{found[1]}"' * (found[1] in used), body
+    )
+    return re.sub(r'(href="#|url\(#)', rf"\1{mark}-", body)
 
 
 def curves(
@@ -154,8 +198,16 @@ def curves(
         Which arms to draw, in which order, and their names in the legend; by default all.
     percent : bool
         Write the values, which lie in 0..1, in per cent.
+
+    Raises
+    ------
+    ValueError
+        When `labels` names an arm that is not in the frame.
     """
-    labels = labels or {arm: arm for arm in frame["arm"].unique()}
+    arms = list(frame["arm"].unique())
+    labels = labels or {arm: arm for arm in arms}
+    if unknown := [arm for arm in labels if arm not in arms]:
+        raise ValueError(f"labels names {unknown}; the arms of the frame are {arms}")
     factor = 100 if percent else 1
     for number, (arm, label) in enumerate(labels.items()):
         grouped = frame[frame["arm"] == arm].groupby("epoch")[metric]
@@ -163,8 +215,11 @@ def curves(
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         axes.plot(mean.index, mean, marker=marker, markersize=4, color=colour, label=label)
         axes.fill_between(mean.index, low, high, color=colour, alpha=0.15, linewidth=0)
+        if len(mean) == 1:  # A band over a single epoch has no width.
+            axes.vlines(mean.index, low, high, color=colour, alpha=0.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole = MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(whole)
 
 
 def intervals(
@@ -197,11 +252,10 @@ def intervals(
         axes.axvline(0, color=INK, linewidth=1)
     for row, (estimate, group) in enumerate(zip(estimates.values(), groups, strict=True)):
         low, high = estimate.interval()
-        kind = kinds.index(group)
-        axes.plot([low * factor, high * factor], [row, row], color=COLOURS[kind], linewidth=2)
-        axes.plot(
-            estimate.value * factor, row, marker=MARKERS[kind], markersize=6, color=COLOURS[kind]
-        )
+        kind = kinds.index(group) % len(COLOURS)
+        colour, marker = COLOURS[kind], MARKERS[kind]
+        axes.plot([low * factor, high * factor], [row, row], color=colour, linewidth=2)
+        axes.plot(estimate.value * factor, row, marker=marker, markersize=6, color=colour)
     axes.set_yticks(range(len(estimates)), list(estimates))
     axes.set_ylim(len(estimates) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
@@ -224,16 +278,40 @@ def image(
     signed : bool
         Whether the sign matters.
     values : bool
-        Write each value into its cell; for small arrays.
+        Write each value into its cell, with three significant digits; for small arrays.
+
+    Raises
+    ------
+    ValueError
+        When `pixels` is not as above.
     """
+    pixels = _checked(pixels, signed)
+    _draw(axes, pixels, title, signed, values, np.abs(pixels).max())
+
+
+def _checked(pixels, signed: bool) -> np.ndarray:
     pixels = np.asarray(pixels, dtype=float)
-    top = max(np.abs(pixels).max(), 1e-12)
-    axes.imshow(
+    if pixels.ndim != 2 or not pixels.size or not np.isfinite(pixels).all():
+        raise ValueError(
+            f"pixels has shape {pixels.shape} and {np.count_nonzero(~np.isfinite(pixels))} values "
+            "that are not finite; allowed is the shape (height, width), with finite values alone"
+        )
+    if not signed and pixels.min() < -1e-6 * np.abs(pixels).max():
+        raise ValueError(
+            f"pixels goes down to {pixels.min():.4g}; allowed are values ≥ 0, unless signed=True"
+        )
+    return pixels
+
+
+def _draw(axes: Axes, pixels: np.ndarray, title: str, signed: bool, values: bool, top: float):
+    """Draw an image in which `top` is white, or the strongest red."""
+    top = max(top, 1e-12)
+    drawn = axes.imshow(
         pixels,
         cmap=SIGNED_MAP if signed else IMAGE_MAP,
         vmin=-top if signed else 0,
         vmax=top,
-        interpolation="nearest",
+        interpolation="none",  # An SVG then holds the pixels as they are, whatever its size.
     )
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
@@ -242,18 +320,31 @@ def image(
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_linewidth(0.8)
-    if values:
-        for (row, column), value in np.ndenumerate(pixels):
-            strong = abs(value) > 0.6 * top if signed else value < 0.5 * top
-            axes.text(
-                column,
-                row,
-                f"{value:.4g}",
-                ha="center",
-                va="center",
-                color="white" if strong else "black",
-                fontsize=9,
-            )
+    if not values:
+        return
+    texts = {place: _written(value) for place, value in np.ndenumerate(pixels)}
+    size = _font_size(axes, pixels.shape, max(map(len, texts.values())))
+    for (row, column), text in texts.items():
+        # Relative luminance: at 0.18 black and white stand out equally well.
+        behind = drawn.norm(pixels[row, column])
+        luminance = np.power(drawn.cmap(behind)[:3], 2.2) @ [0.2126, 0.7152, 0.0722]
+        colour = "white" if luminance < 0.18 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+
+
+def _written(value: float) -> str:
+    """Write a value as briefly as it can be read: 3, −0.125, 0.333."""
+    value = round(value, 10) + 0.0  # What rounding left of a zero is a zero, and has no sign.
+    text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def _font_size(axes: Axes, shape: tuple[int, int], letters: int) -> float:
+    """Choose a size, in points, at which so many letters fit into a cell of an image."""
+    place, (width, height) = axes.get_position(), axes.figure.get_size_inches() * 72
+    cell = min(place.width * width / shape[1], place.height * height / shape[0])
+    # The layout is not done yet, and will give the axes about a fifth more room.
+    return float(np.clip(1.2 * cell / (0.62 * letters), 5, 9))
 
 
 def image_row(
@@ -280,13 +371,24 @@ def image_row(
     -------
     matplotlib.figure.Figure
         Hand it to `show`.
+
+    Raises
+    ------
+    ValueError
+        When a picture is not as `image` needs it, or there are not as many titles as pictures.
     """
     titles = list(titles) or [""] * len(pictures)
-    made, axes = figure(size * len(pictures), size + (0.3 if any(titles) else 0), ncols=len(pictures))
+    if not len(pictures) or len(titles) != len(pictures):
+        raise ValueError(
+            f"pictures has {len(pictures)} entries and titles {len(titles)}; allowed are at least "
+            "one picture, and one title for each or none"
+        )
+    pictures = [_checked(picture, signed) for picture in pictures]
+    height = size + (0.3 if any(titles) else 0)
+    made, axes = figure(size * len(pictures), height, ncols=len(pictures))
     top = max(np.abs(picture).max() for picture in pictures)
     for place, picture, title in zip(axes[0], pictures, titles, strict=True):
-        image(place, picture, title, signed, values)
-        place.images[0].set_clim(-top if signed else 0, top)
+        _draw(place, picture, title, signed, values, top)
     return made
 
 
@@ -306,12 +408,15 @@ def shape_walk(models: Mapping[str, object]) -> Figure:
         left out. Hand it to `show`.
     """
     walks = {name: _shapes(model) for name, model in models.items()}
-    made, axes = figure(7.5, 1.75 * len(walks), nrows=len(walks))
-    tallest = max(shape[0] for walk in walks.values() for _, shape in walk if len(shape) == 3)
+    longest = max(map(len, walks.values()))
+    # Names and sizes of many layers stand side by side only when each is broken in two lines.
+    broken = longest > 10
+    made, axes = figure(7.5, (1.95 if broken else 1.75) * len(walks), nrows=len(walks))
+    sides = [shape[0] for walk in walks.values() for _, shape in walk if len(shape) == 3]
     for row, (name, walk) in zip(axes[:, 0], walks.items(), strict=True):
         for number, (kind, shape) in enumerate(walk):
             is_map = len(shape) == 3
-            height = shape[0] / tallest if is_map else 0.12
+            height = max(shape[0] / max(sides), 0.06) if is_map else 0.12
             width = 0.18 + 0.09 * np.log2(shape[-1]) if is_map else 0.7
             row.add_patch(
                 FancyBboxPatch(
@@ -320,15 +425,17 @@ def shape_walk(models: Mapping[str, object]) -> Figure:
                     height,
                     boxstyle="round,pad=0,rounding_size=0.03",
                     facecolor=COLOURS[0] if is_map else COLOURS[1],
-                    alpha=0.75,
                     edgecolor="none",
                 )
             )
-            size = f"{shape[0]}×{shape[1]}×{shape[2]}" if is_map else f"{shape[0]}"
-            row.text(number, -0.6, size, ha="center", va="top", fontsize=9)
+            size = "×".join(map(str, shape))
+            if broken:
+                kind = kind.replace(" ", "\n")
+                size = f"{shape[0]}×{shape[1]}\n×{shape[2]}" if is_map else size
+            row.text(number, -0.6, size, ha="center", va="top", fontsize=7.5 if broken else 8)
             row.text(number, 0.58, kind, ha="center", va="bottom", fontsize=8)
-        row.set_xlim(-0.6, max(len(walk) for walk in walks.values()) - 0.4)
-        row.set_ylim(-0.85, 0.85)
+        row.set_xlim(-0.6, longest - 0.4)
+        row.set_ylim(-1.0 if broken else -0.85, 1.0 if broken else 0.85)
         row.set_title(name, fontsize=10)
         row.axis("off")
     return made
@@ -341,6 +448,8 @@ def _shapes(model) -> list[tuple[str, tuple[int, ...]]]:
         shape, kind = tuple(layer.output.shape[1:]), type(layer).__name__
         if kind.endswith("Conv2D"):
             walk.append((f"conv {layer.kernel_size[0]}×{layer.kernel_size[1]}", shape))
+        elif kind.endswith("Pooling2D"):
+            walk.append(("global pool" if kind.startswith("Global") else "pool", shape))
         elif kind == "Dense" or shape != walk[-1][1]:
-            walk.append(("pool" if kind.endswith("Pooling2D") else kind.lower(), shape))
+            walk.append((kind.lower(), shape))
     return walk

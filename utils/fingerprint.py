@@ -76,6 +76,7 @@ def describe_code(function: Callable | None, _seen: tuple = ()):
             _exact(function.args),
             _exact(function.keywords),
         ]
+    function = _uncached(function)
     seen = (*_seen, function)
     if inspect.isclass(function):
         return _describe_class(function, seen)
@@ -84,6 +85,7 @@ def describe_code(function: Callable | None, _seen: tuple = ()):
     if defaults != [[], []]:
         code.append(defaults)
     for name, value in sorted(_outside(function).items()):
+        value = _uncached(value)
         if _is_constant(value):
             code.append([name, _exact(value)])
         elif isinstance(value, functools.partial):
@@ -93,6 +95,12 @@ def describe_code(function: Callable | None, _seen: tuple = ()):
         ):
             code += [] if value in seen else [[name, describe_code(value, seen)]]
     return code
+
+
+def _uncached(function):
+    """Look through ``functools.cache`` and its like, which are not functions themselves."""
+    cached = isinstance(function, functools._lru_cache_wrapper)
+    return inspect.unwrap(function) if cached else function
 
 
 def _describe_class(cls: type, seen: tuple) -> list:
@@ -138,6 +146,8 @@ def _outside(function: Callable) -> dict:
 
 def _canonical(function: Callable) -> str:
     try:
+        if inspect.ismethod(function):
+            raise TypeError("it is bound to an object, whose state does not show")
         function = inspect.unwrap(function)
         tree = _parse("".join(inspect.findsource(function)[0]))
         first = function.__code__.co_firstlineno
@@ -253,7 +263,10 @@ def describe_model(model: keras.Model) -> dict:
     ValueError
         When the model is neither: a subclass of ``keras.Model`` does not say how it is built.
     """
-    config = model.get_config() if isinstance(model, (keras.Sequential, _Functional)) else {}
+    try:
+        config = model.get_config()
+    except NotImplementedError:
+        config = {}
     if "layers" not in config:
         raise ValueError(
             f"model={model!r} does not say how it is built; allowed are Sequential and functional "
@@ -273,34 +286,41 @@ def describe_model(model: keras.Model) -> dict:
 
 
 def _number_layers(config: Mapping, prefix: str = "layer ") -> dict[str, str]:
-    """Number the layers of a model's configuration in order, those of inner models too."""
+    """Give each layer of a configuration its place, those of inner models and wrappers too."""
     numbers = {}
-    for number, layer in enumerate(config["layers"]):
-        inner = layer["config"]
-        if "layers" in inner:
-            numbers |= _number_layers(inner, f"{prefix}{number}.")
-        numbers[inner["name"]] = f"{prefix}{number}"
+    inside = config["layers"] if "layers" in config else [config.get("layer")]
+    for number, layer in enumerate(inside):
+        if isinstance(layer, Mapping) and "config" in layer:
+            numbers |= _number_layers(layer["config"], f"{prefix}{number}.")
+            numbers[layer["config"]["name"]] = f"{prefix}{number}"
     return numbers
 
 
-def _own_layers(layer: keras.Layer) -> dict:
-    """Describe the code in a model's layers that is not Keras's own."""
+def _own_layers(layer: keras.Layer, prefix: str = "layer ") -> dict:
+    """Describe the code in a model's layers, inner ones too, that is not Keras's own."""
     own = {}
-    for inner in [*getattr(layer, "layers", []), getattr(layer, "layer", None)]:
+    # A wrapper such as TimeDistributed holds one layer, a model several.
+    inside = getattr(layer, "layers", None) or [getattr(layer, "layer", None)]
+    for number, inner in enumerate(inside):
         if isinstance(inner, keras.Layer):
-            own |= _own_code(inner) | _own_layers(inner)
+            place = f"{prefix}{number}"
+            own |= _own_class(inner) | _own_settings(inner, place)
+            own |= _own_layers(inner, f"{place}.")
     return own
 
 
-def _own_code(thing) -> dict:
-    """Describe an object's class and what hangs on it, as far as it is not a library's."""
-    own = {type(thing).__name__: describe_code(type(thing))} if _is_own(type(thing)) else {}
+def _own_class(thing) -> dict:
+    return {type(thing).__name__: describe_code(type(thing))} if _is_own(type(thing)) else {}
+
+
+def _own_settings(thing, place: str) -> dict:
+    """Describe the functions and objects that were given to a layer, a loss or an optimizer."""
+    own = {}
     for name, value in sorted(vars(thing).items()):
-        if inspect.isfunction(value) and _is_own(value):
-            # A layer's own name may hold a counter, so functions are told apart by their own.
-            own[f"{name} {value.__name__} {digest(describe_code(value))}"] = None
+        if isinstance(value, functools.partial) or (inspect.isfunction(value) and _is_own(value)):
+            own[f"{place} {name}"] = describe_code(value)
         elif hasattr(value, "get_config") and not isinstance(value, keras.Layer):
-            own |= {type(value).__name__: describe_code(type(value))} if _is_own(type(value)) else {}
+            own |= {f"{place} {name}": code for code in _own_class(value).values()}
     return own
 
 
@@ -325,7 +345,7 @@ def describe_compile(model: keras.Model) -> dict:
     optimizer = keras.saving.serialize_keras_object(model.optimizer)
     optimizer["config"].pop("name", None)
     described = {"optimizer": plain(optimizer), "loss": _describe_loss(model.loss)}
-    own = _own_code(model.optimizer)
+    own = _own_class(model.optimizer) | _own_settings(model.optimizer, "optimizer")
     return {**described, "own optimizer": own} if own else described
 
 
@@ -339,5 +359,5 @@ def _describe_loss(loss):
     if isinstance(loss, functools.partial) or (inspect.isfunction(loss) and _is_own(loss)):
         return describe_code(loss)
     described = plain(keras.saving.serialize_keras_object(loss))
-    own = {} if inspect.isfunction(loss) else _own_code(loss)
+    own = {} if inspect.isfunction(loss) else _own_class(loss) | _own_settings(loss, "loss")
     return [described, own] if own else described

@@ -50,8 +50,8 @@ class RecordFile:
                 continue
             try:
                 record = json.loads(line)
-                key(record)
-            except (ValueError, KeyError, TypeError):
+                hash(key(record))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 damaged.append(number)
             else:
                 records.append(record)
@@ -92,7 +92,7 @@ class RecordFile:
         except OSError as error:
             raise RecordError(
                 f"{self.path.name}: the run of arm {record['arm']!r}, seed {record['seed']} "
-                f"was trained but not recorded ({error.strerror}); "
+                f"was trained but not recorded ({error.strerror or error}); "
                 "the runs recorded before it are untouched"
             ) from error
 

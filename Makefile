@@ -1,0 +1,74 @@
+# Every command of the course. `make` alone lists them.
+# GNU make 3.81 (macOS) or later; paths stay relative, so a folder with spaces in its name works.
+
+PYTHON ?= python3
+PORT ?= 8000
+# Empty (`make test CONSTRAINTS=`) installs the newest versions that requirements.txt allows.
+CONSTRAINTS ?= constraints.txt
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+STAMP := $(VENV)/installed
+HTML := _build/html
+
+PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK
+
+.DEFAULT_GOAL := help
+.PHONY: help install book serve test results notebooks bench check lint lock clean
+
+help:  ## list these commands
+	@echo 'Convolution, Tested: what you can do here'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+	@echo
+	@echo 'Whatever needs the environment makes it first, in $(VENV), with Python 3.10 to 3.13 (PYTHON=python3.12 names one).'
+
+# The environment is as new as this file; a change of what it is made from makes it anew.
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "This course needs Python 3.10 to 3.13; '$(PYTHON)' is" \
+	    "$$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo 'not there')." \
+	    "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+	@touch $@
+
+install: $(STAMP)  ## make the environment, and nothing else
+
+book: $(STAMP)  ## build the book from the committed outputs
+	$(RUN) -m utils.book
+
+serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
+	@test -f $(HTML)/index.html || { echo "There is no built book yet: run 'make book' first." >&2; exit 1; }
+	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
+	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+test: $(STAMP)  ## run every test and every notebook, at quick scale
+	$(RUN) -m pytest
+
+results: $(STAMP)  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id)
+	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM))
+
+notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
+	$(RUN) -m utils.results --store $(NOTEBOOK)
+
+bench: $(STAMP)  ## measure the speed of the parts that take time
+	$(RUN) tests/bench.py
+
+check: $(STAMP)  ## say whether this machine has what the course needs
+	@$(RUN) -m utils.check
+
+lint: $(STAMP)  ## check the style of the code
+	$(RUN) -m pip install --quiet ruff
+	$(RUN) -m ruff check .
+
+lock: $(STAMP)  ## renew constraints.txt from requirements.txt
+	$(RUN) -m pip install --quiet uv
+	$(RUN) -m uv pip compile requirements.txt --universal --python-version 3.10 --upgrade \
+	  --no-emit-package convolution-tested --no-header --no-annotate -o constraints.txt
+
+clean:  ## remove the built book and the caches (the environment stays)
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache
+	find . -path ./$(VENV) -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +

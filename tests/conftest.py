@@ -1,0 +1,46 @@
+"""What holds for every test and every notebook under pytest."""
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+# Tests are about quick scale, whatever the shell that starts them is set to.
+os.environ["MNIST_SCALE"] = "quick"
+for name in ("MNIST_CLAIM", "MNIST_PROGRESS"):
+    os.environ.pop(name, None)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory):
+    """Folder of the book's HTML pages, built once for all tests from the committed outputs."""
+    output = tmp_path_factory.mktemp("book")
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.book", "--output", str(output)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return output / "_build" / "html"
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the seconds that each notebook took, its kernel's start included."""
+    seconds = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            path, _, cell = getattr(report, "nodeid", "").partition("::")
+            if cell and path.endswith(".ipynb"):
+                seconds[path] += getattr(report, "duration", 0.0)
+    if seconds:
+        terminalreporter.section("seconds a notebook")
+        for path, total in seconds.items():
+            terminalreporter.write_line(f"{total:7.1f}  {path}")
+        terminalreporter.write_line(f"{sum(seconds.values()):7.1f}  all {len(seconds)}")

@@ -1,0 +1,250 @@
+"""The book builds without a warning, is whole, asks no other host, and its outputs are clean."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from utils import book, results
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
+
+# Attributes that make a browser fetch something without a reader's click.
+FETCHED = {
+    "script": ["src"],
+    "link": ["href"],
+    "img": ["src", "srcset"],
+    "source": ["src", "srcset"],
+    "iframe": ["src"],
+    "embed": ["src"],
+    "object": ["data"],
+    "video": ["src", "poster"],
+    "audio": ["src"],
+    "track": ["src"],
+    "input": ["src"],
+    "image": ["href", "xlink:href"],
+    "use": ["href", "xlink:href"],
+}
+OTHER_HOST = re.compile(r"^\s*(?:https?:|wss?:|ftp:)?//", re.I)
+CSS_OTHER_HOST = re.compile(r"(?:url\(\s*|@import\s+)[\"']?\s*((?:https?:)?//[^\"')\s]+)", re.I)
+
+
+class Page(HTMLParser):
+    """What a page fetches from elsewhere, and the images of its article."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elsewhere, self.images, self._article, self._style = [], [], False, False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self._article |= tag == "article"
+        self._style = tag == "style"
+        for name in FETCHED.get(tag, []):
+            if OTHER_HOST.match(attributes.get(name) or ""):
+                self.elsewhere.append(f"<{tag} {name}={attributes[name]!r}>")
+        self.elsewhere += CSS_OTHER_HOST.findall(attributes.get("style") or "")
+        if tag == "img" and self._article:
+            self.images.append(attributes)
+
+    def handle_endtag(self, tag):
+        self._article &= tag != "article"
+        self._style = False
+
+    def handle_data(self, text):
+        if self._style:
+            self.elsewhere += CSS_OTHER_HOST.findall(text)
+
+
+def pages_of(html):
+    return sorted(html.glob("*.html")) + sorted((html / "chapters").glob("*.html"))
+
+
+def test_every_page_of_the_table_of_contents_exists(html):
+    assert book.missing_pages(ROOT, html) == []
+
+
+def test_every_page_in_the_folder_is_in_the_table_of_contents():
+    there = {f"chapters/{path.stem}" for path in (ROOT / "chapters").glob("*.md")}
+    there |= {f"chapters/{path.stem}" for path in NOTEBOOKS}
+    assert there == set(book.pages(ROOT))
+
+
+def test_no_page_fetches_from_another_host(html):
+    found = {page.name: Page(page.read_text(encoding="utf-8")).elsewhere for page in pages_of(html)}
+    assert {name: urls for name, urls in found.items() if urls} == {}
+    for css in html.rglob("*.css"):
+        assert CSS_OTHER_HOST.findall(css.read_text(encoding="utf-8")) == [], css
+
+
+def test_a_fetch_from_another_host_would_be_seen():
+    text = """<style>@import "https://a.org/x.css"; p {background: url(//b.org/y.png)}</style>
+    <script src="https://c.org/z.js"></script><p style="background: url('https://d.org/u.png')">
+    <a href="https://fine.org">a link</a><img src="//e.org/v.png"><img src="near.png">"""
+    hosts = re.findall(r"\b[a-z]+\.org", " ".join(Page(text).elsewhere))
+    assert sorted(hosts) == ["a.org", "b.org", "c.org", "d.org", "e.org"]
+
+
+def test_every_image_has_alt_text(html):
+    def says_nothing(alt):
+        # What stands in for a missing text is the name of the image's file.
+        return len(alt.strip()) < 3 or re.search(r"\.(png|svg|jpe?g|gif)$", alt.strip())
+
+    silent = [
+        (page.name, image.get("src", "")[:80])
+        for page in pages_of(html)
+        for image in Page(page.read_text(encoding="utf-8")).images
+        if says_nothing(image.get("alt") or "")
+    ]
+    assert silent == []
+
+
+# ---- the builder fails when it should ---------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Lay out a book of two pages with this book's settings."""
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters" / "_static").symlink_to(ROOT / "chapters" / "_static")
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    shutil.copy(ROOT / "chapters" / "references.bib", tmp_path / "chapters")
+    toc = {
+        "format": "jb-book",
+        "root": "chapters/one",
+        "parts": [{"caption": "A part", "chapters": [{"file": "chapters/two"}]}],
+    }
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (tmp_path / "chapters" / "one.md").write_text("# One\n\nSee [](two.ipynb).\n")
+    cells = [
+        nbformat.v4.new_markdown_cell("# Two\n\n$x^2$"),
+        nbformat.v4.new_code_cell("1 + 1", execution_count=1),
+    ]
+    metadata = {"kernelspec": results.KERNEL, "language_info": {"name": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    nbformat.write(notebook, tmp_path / "chapters" / "two.ipynb")
+    return tmp_path
+
+
+def test_the_small_book_is_whole_whatever_lies_around(small, capfd):
+    for name in (".pytest_cache", ".venv/lib", "tests", "utils", "chapters/.ipynb_checkpoints"):
+        (small / name).mkdir(parents=True)
+        (small / name / "NOTES.md").write_text("# Not a page\n\n[](nowhere.md)\n")
+    (small / "README.md").write_text("# Not a page\n\n[](nowhere.md)\n")
+    assert book.build(small) == 0, capfd.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("addition", "complaint"),
+    [
+        ("See [](three.md).", "three.md"),
+        ("See {numref}`fig-nowhere`.", "fig-nowhere"),
+        ("See {term}`no-such-term`.", "no-such-term"),
+        ("See {cite}`nobody1900`.", "nobody1900"),
+        ("It is {glue:text}`two.ipynb::no_such_key:.2f`.", "no_such_key"),
+        ("![a picture](no-such-picture.png)", "no-such-picture.png"),
+    ],
+)
+def test_a_broken_page_fails_the_build(small, capfd, addition, complaint):
+    page = small / "chapters" / "one.md"
+    page.write_text(page.read_text() + "\n" + addition + "\n")
+    assert book.build(small) != 0
+    assert complaint in capfd.readouterr().err
+
+
+def test_a_page_that_is_not_there_fails_the_build(small, capfd):
+    (small / "chapters" / "two.ipynb").unlink()
+    (small / "chapters" / "one.md").write_text("# One\n")
+    assert book.build(small) != 0
+    assert "chapters/two" in capfd.readouterr().err
+
+
+def test_a_builder_that_builds_nothing_and_reports_success_is_seen(small, capfd, monkeypatch):
+    nothing = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(book.subprocess, "run", lambda *_, **__: nothing)
+    assert book.build(small) == 1
+    message = capfd.readouterr().err
+    assert "chapters/one" in message and "chapters/two" in message
+
+
+def test_pages_come_in_reading_order(small):
+    assert book.pages(small) == ["chapters/one", "chapters/two"]
+    assert book.notebooks(small) == [small / "chapters" / "two.ipynb"]
+    with pytest.raises(FileNotFoundError, match="_toc.yml"):
+        book.pages(small / "chapters")
+
+
+# ---- what is committed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_as_make_notebooks_stores_it(path):
+    text = path.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    assert nbformat.writes(results.tidy(notebook)).strip() == text.strip(), "run make notebooks"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_nothing_of_one_machine(path):
+    # Pictures are base64, in which any short pattern turns up.
+    text = re.sub(r'"image/png": "[^"]*"|base64,[\w+/=]*', "", path.read_text(encoding="utf-8"))
+    paths = re.findall(
+        r"(?<![\w.:/])(?:/(?:home|Users|root|tmp|var|opt|work)/|[A-Z]:\\\\)\w+", text
+    )
+    assert paths == []
+    assert re.findall(r"\bat 0x[0-9a-f]{6,}", text) == []
+    assert "iopub" not in text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_image_within_an_output_has_alt_text(path):
+    tags = re.findall(r"<img\b[^>]*>", path.read_text(encoding="utf-8").replace('\\"', '"'))
+    assert [tag[:80] for tag in tags if not re.search(r"\balt=[\"'][^\"']{3,}", tag)] == []
+
+
+def test_no_large_file_is_tracked():
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    sizes = {
+        name: (ROOT / name).stat().st_size
+        for name in listed.split("\0")
+        if name and (ROOT / name).is_file()
+    }
+    assert len(sizes) > 20
+    assert {name: size for name, size in sizes.items() if size > 2_000_000} == {}
+
+
+def test_third_party_files_come_with_their_licences():
+    vendor = ROOT / "chapters" / "_static" / "vendor"
+    folders = [path for path in vendor.iterdir() if path.is_dir()]
+    assert len(folders) == 3
+    for folder in folders:
+        assert list(folder.glob("LICENSE*")), folder
+        assert f"`{folder.name}/`" in (vendor / "README.md").read_text()
+
+
+def test_settings_name_files_that_exist():
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    sphinx = settings["sphinx"]["config"]
+    static = ROOT / sphinx["html_static_path"][0]
+    named = [static / name for name in sphinx["html_css_files"] + sphinx["html_js_files"]]
+    named += [
+        static / sphinx["mathjax_path"],
+        *(static / path for path in sphinx["nb_ipywidgets_js"]),
+    ]
+    named += [ROOT / settings["html"]["favicon"]]
+    assert [str(path) for path in named if not path.is_file()] == []

@@ -1,0 +1,221 @@
+"""Every page in a real browser: offline, light and dark, wide and narrow, by http and as a file."""
+
+import functools
+import os
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlparse
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from utils import book
+from utils.check import browser as find_browser
+
+WIDTHS = (360, 768, 1440)
+HERE = ("127.0.0.1", "")  # the host of a file:// address is empty
+
+# Drawn by scripts after the page has loaded: mathematics and widgets.
+DRAWN = """async () => {
+  await document.fonts.ready;
+  if (window.MathJax?.startup) await MathJax.startup.promise;
+  const views = () => document.querySelectorAll('script[type$="widget-view+json"]').length;
+  const drawn = () => document.querySelectorAll('.jupyter-widgets').length;
+  for (let i = 0; i < 50 && views() && !drawn(); i++) await new Promise(r => setTimeout(r, 100));
+  return views() === 0 || drawn() > 0;
+}"""
+
+# Text whose colour stands too near to what is behind it (WCAG 2.1, level AA).
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]));
+  const behind = (element) => {
+    if (!element) return [255, 255, 255];
+    const colour = rgba(getComputedStyle(element).backgroundColor);
+    return colour[3] === 1 ? colour : over(colour, behind(element.parentElement));
+  };
+  const light = (c) => {
+    const [r, g, b] = c.map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const found = new Set();
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement;
+    if (!walk.currentNode.data.trim()) continue;
+    if (element.closest('mjx-container, svg, script, style')) continue;
+    if (!element.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const box = element.getBoundingClientRect();
+    if (box.width < 2 || box.height < 2) continue;
+    const style = getComputedStyle(element), ground = behind(element);
+    const pair = [light(over(rgba(style.color), ground)), light(ground)];
+    const ratio = (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
+    const size = parseFloat(style.fontSize), bold = parseInt(style.fontWeight) >= 700;
+    const enough = size >= 24 || (bold && size >= 18.66) ? 3 : 4.5;
+    if (ratio < enough)
+      found.add(`${element.tagName}.${element.className} ${ratio.toFixed(2)} `
+                + walk.currentNode.data.trim().slice(0, 30));
+  }
+  return [...found];
+}"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = find_browser()
+    if path is None:
+        reason = "no Chromium or Chrome here"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}, and under CI the browser tests must run")
+        pytest.skip(reason)
+    # Chromium has no sandbox for root, as which a container runs it.
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    arguments = ["--disable-background-networking", *(["--no-sandbox"] if root else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    """Serve the book on a free port of this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class Watch:
+    """A browser tab whose requests to other hosts are stopped, and whose complaints are kept."""
+
+    def __init__(self, chromium, **settings):
+        self.complaints = []
+        self.context = chromium.new_context(**settings)
+        self.context.route("**/*", self._route)
+        self.tab = self.context.new_page()
+        self.tab.on("console", self._console)
+        self.tab.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        self.tab.on("requestfailed", lambda request: self.complaints.append(f"no {request.url}"))
+        self.tab.on("response", self._response)
+
+    def _route(self, route):
+        url = route.request.url
+        if urlparse(url).hostname in HERE or urlparse(url).scheme in ("file", "data", "blob"):
+            route.continue_()
+        else:
+            self.complaints.append(f"another host: {url}")
+            route.abort()
+
+    def _console(self, message):
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text}")
+
+    def _response(self, response):
+        if response.status >= 400:
+            self.complaints.append(f"{response.status}: {response.url}")
+
+    def open(self, url):
+        self.tab.goto(url, wait_until="commit")
+        # The book's way in leads on to its first page at once, and has no text of its own.
+        self.tab.wait_for_selector("main")
+        self.tab.wait_for_load_state("load")
+        return self.tab.evaluate(DRAWN)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+
+@pytest.fixture(params=["http", "file"])
+def start(request, html, address):
+    """Address of the book's folder, by http and as a file."""
+    return address if request.param == "http" else html.resolve().as_uri()
+
+
+@pytest.mark.parametrize("name", ["index", *book.pages(), "search", "genindex"])
+def test_a_page_shows_without_a_complaint(chromium, start, name):
+    with Watch(chromium, color_scheme="dark") as watch:
+        drawn = watch.open(f"{start}/{name}.html")
+        assert watch.complaints == []
+        assert drawn, "the page's widgets are not drawn"
+        written = watch.tab.locator("article .math").count()
+        assert watch.tab.locator("article .math mjx-container").count() >= written
+        assert watch.tab.locator("mjx-merror").count() == 0
+
+
+@pytest.mark.parametrize("name", [*book.pages(), "search"])
+def test_a_page_fits_every_width_and_is_readable_in_both_themes(chromium, address, name):
+    faults = []
+    for theme in ("light", "dark"):
+        with Watch(chromium, color_scheme=theme) as watch:
+            watch.open(f"{address}/{name}.html")
+            assert watch.tab.locator("html").get_attribute("data-theme") == theme
+            for width in WIDTHS:
+                watch.tab.set_viewport_size({"width": width, "height": 900})
+                needed = watch.tab.evaluate("document.scrollingElement.scrollWidth")
+                if needed > width:
+                    faults.append(f"{theme}: {needed} wide in a window of {width}")
+            faults += [f"{theme}: {each}" for each in watch.tab.evaluate(CONTRAST)]
+    assert faults == []
+
+
+def test_low_contrast_and_wide_content_would_be_seen(chromium):
+    with Watch(chromium, viewport={"width": 360, "height": 600}) as watch:
+        watch.tab.set_content(
+            '<body style="background:#fff"><p style="color:#999">pale</p>'
+            '<p style="color:#555">dark</p><div style="width:500px">wide</div>'
+        )
+        assert [each.split()[-1] for each in watch.tab.evaluate(CONTRAST)] == ["pale"]
+        assert watch.tab.evaluate("document.scrollingElement.scrollWidth") > 360
+
+
+def test_a_request_to_another_host_would_be_seen(chromium, html):
+    with Watch(chromium) as watch:
+        watch.open((html / "search.html").resolve().as_uri())
+        watch.tab.evaluate("fetch('https://example.org/x').catch(() => {})")
+        assert any("another host: https://example.org/x" == each for each in watch.complaints)
+
+
+def test_the_fonts_of_the_book_are_used(chromium, start):
+    with Watch(chromium) as watch:
+        watch.open(f"{start}/{book.pages()[0]}.html")
+        loaded = watch.tab.evaluate(
+            "[...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)"
+        )
+    assert {"Source Serif 4", "Source Sans 3"} <= {name.strip('"') for name in loaded}
+
+
+def test_a_dark_page_is_printed_light(chromium, address):
+    theme = "document.documentElement.dataset.theme"
+    with Watch(chromium, color_scheme="dark") as watch:
+        watch.open(f"{address}/{book.pages()[0]}.html")
+        watch.tab.evaluate(
+            f"window.addEventListener('beforeprint', () => {{ window.printed = {theme}; }})"
+        )
+        watch.tab.pdf()
+        assert watch.tab.evaluate("window.printed") == "light"
+        assert watch.tab.evaluate(theme) == "dark"
+
+
+def test_search_finds_a_word(chromium, address):
+    with Watch(chromium) as watch:
+        watch.open(f"{address}/search.html?q=stride")
+        watch.tab.wait_for_selector("#search-results ul.search li")
+        links = watch.tab.locator("#search-results ul.search a").all()
+        assert any("chapters/" in (link.get_attribute("href") or "") for link in links)
+        watch.tab.wait_for_load_state("networkidle")
+        assert watch.complaints == []

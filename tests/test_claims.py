@@ -1,0 +1,584 @@
+"""The ledger: checked when it is read, judged as written, and tied to the chapters both ways."""
+
+import copy
+import itertools
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import test_browser
+import yaml
+from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from utils import book, claims
+from utils.claims import Comparison, LedgerError, join, load_ledger, settle
+from utils.evidence import EXPECTATIONS, Estimate, Verdict
+
+chromium = test_browser.chromium
+
+ROOT = Path(__file__).resolve().parent.parent
+THEME = ROOT / "chapters" / "_static" / "theme.css"
+SUPPORTED, REFUTED = Verdict.SUPPORTED, Verdict.REFUTED
+NO_DIFFERENCE, UNDECIDED = Verdict.NO_DIFFERENCE, Verdict.UNDECIDED
+
+COMPARISON = {
+    "says": "first <against> second",
+    "experiment": "an-experiment",
+    "metric": "test_accuracy",
+    "treatment": "first",
+    "baseline": "second",
+    "expect": "increase",
+    "margin": 0.01,
+    "unit": "points",
+}
+ENTRY = {
+    "id": "a-claim",
+    "section": "A section",
+    "source": "S0",
+    "chapter": "a-chapter",
+    "kind": "exact and measured",
+    "statement": "More is <better> & faster.",
+    "settled_by": "Both are trained.",
+    "comparisons": [
+        COMPARISON,
+        {**COMPARISON, "experiment": "another", "metric": "test_accuracy < 0.5",
+         "expect": "no difference", "margin": 0.3, "unit": "share"},
+    ],
+    "exact": {"verdict": "supported", "note": "As said.", "tests": ["tests/test_claims.py"]},
+}  # fmt: skip
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a ledger of these entries, and return its path."""
+
+    def write(*entries):
+        path = tmp_path / "claims.yml"
+        document = {"sources": {"S0": {}, "S1": {}}, "claims": list(entries)}
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        claims.load_ledger.cache_clear()
+        return path
+
+    yield write
+    claims.load_ledger.cache_clear()
+
+
+@pytest.fixture
+def ledger(write, monkeypatch):
+    """Let `settle` read a ledger of one claim with two comparisons, and one without any."""
+    bare = {key: value for key, value in ENTRY.items() if key != "comparisons"}
+    found = load_ledger(write(ENTRY, {**bare, "id": "bare"}))
+    monkeypatch.setattr(claims, "load_ledger", lambda: found)
+    return found
+
+
+def frame_of(scale="full", experiment="an-experiment", epochs=2, **arms):
+    """Make a table as `run` does; earlier epochs hold what would turn every verdict."""
+    return pd.DataFrame(
+        [
+            {
+                "experiment": experiment,
+                "arm": arm,
+                "seed": seed,
+                "epoch": epoch,
+                "scale": scale,
+                "train_size": 4_000,
+                "test_size": 1_000,
+                "test_accuracy": value if epoch == epochs else 1 - value,
+            }
+            for arm, values in arms.items()
+            for seed, values_ in enumerate(values)
+            for epoch, value in enumerate([values_] * epochs, start=1)
+        ]
+    )
+
+
+# Reading
+
+
+def test_a_good_entry_is_read_with_its_comparisons(write):
+    (claim,) = load_ledger(write(ENTRY)).values()
+    assert (claim.id, claim.source, claim.kind) == ("a-claim", ("S0",), "exact and measured")
+    assert claim.comparisons[0] == Comparison(**COMPARISON)
+    assert claim.comparisons[1].unit == "share"
+    assert claim.exact["tests"] == ["tests/test_claims.py"]
+    assert claim.tested
+
+
+def test_several_sources_are_kept_in_their_order(write):
+    (claim,) = load_ledger(write({**ENTRY, "source": ["S1", "S0"]})).values()
+    assert claim.source == ("S1", "S0")
+
+
+@pytest.mark.parametrize(
+    "kind, parts, tested",
+    [
+        ("exact", {"exact"}, True),
+        ("exact", set(), False),
+        ("measured", {"comparisons"}, True),
+        ("measured", set(), False),
+        ("exact and measured", {"exact"}, False),
+        ("exact and measured", {"comparisons"}, False),
+        ("exact and measured", {"exact", "comparisons"}, True),
+    ],
+)
+def test_a_claim_is_tested_when_each_part_of_its_kind_is(write, kind, parts, tested):
+    entry = {**ENTRY, "kind": kind}
+    for part in {"exact", "comparisons"} - parts:
+        del entry[part]
+    (claim,) = load_ledger(write(entry)).values()
+    assert claim.tested is tested
+
+
+BAD = {
+    "an unknown source": (("source",), "S9", "source=('S9',)", "['S0', 'S1']"),
+    "one unknown source": (("source",), ["S0", "S9"], "source=('S0', 'S9')", "['S0', 'S1']"),
+    "an unknown kind": (("kind",), "guessed", "kind='guessed'", "'exact', 'measured'"),
+    "an unknown verdict": (
+        ("exact", "verdict"),
+        "true",
+        "exact verdict='true'",
+        "'no difference beyond the margin'",
+    ),
+    "an unknown expectation": (
+        ("comparisons", 0, "expect"),
+        "more",
+        "expect='more'",
+        "'increase', 'decrease', 'no difference'",
+    ),
+    "a margin of zero": (("comparisons", 0, "margin"), 0, "margin=0", "a number above 0"),
+    "a negative margin": (("comparisons", 1, "margin"), -0.1, "margin=-0.1", "a number above 0"),
+    "a margin in words": (("comparisons", 0, "margin"), "1 %", "margin='1 %'", "a number above 0"),
+    "a margin that is no number": (
+        ("comparisons", 0, "margin"),
+        float("nan"),
+        "margin=nan",
+        "a number above 0",
+    ),
+    "an unknown unit": (("comparisons", 0, "unit"), "%", "unit='%'", "'points', 'share', ''"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_value_is_refused_by_claim_field_value_and_what_is_allowed(write, case):
+    place, value, named, allowed = BAD[case]
+    entry = copy.deepcopy(ENTRY)
+    inner = entry
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    with pytest.raises(LedgerError) as error:
+        load_ledger(write(entry))
+    for part in ("claim a-claim", named, allowed):
+        assert part in str(error.value)
+
+
+REQUIRED = {
+    (): ["section", "source", "chapter", "kind", "statement", "settled_by"],
+    ("comparisons", 0): [
+        "says",
+        "experiment",
+        "metric",
+        "treatment",
+        "baseline",
+        "expect",
+        "margin",
+    ],
+    ("exact",): ["verdict", "note", "tests"],
+}
+FIELDS = [(place, field) for place, fields in REQUIRED.items() for field in fields]
+
+
+@pytest.mark.parametrize("place, field", FIELDS)
+def test_a_missing_field_is_named(write, place, field):
+    entry = copy.deepcopy(ENTRY)
+    inner = entry
+    for step in place:
+        inner = inner[step]
+    del inner[field]
+    with pytest.raises(LedgerError, match=rf"claim a-claim.*missing fields \['{field}'\]"):
+        load_ledger(write(entry))
+
+
+def test_an_entry_without_an_id_is_refused(write):
+    with pytest.raises(LedgerError, match=r"More is <better>.*missing fields \['id'\]"):
+        load_ledger(write({key: value for key, value in ENTRY.items() if key != "id"}))
+
+
+@pytest.mark.parametrize("place", REQUIRED)
+def test_an_unknown_field_is_named(write, place):
+    entry = copy.deepcopy(ENTRY)
+    inner = entry
+    for step in place:
+        inner = inner[step]
+    inner["treatmnt"] = "x"
+    with pytest.raises(LedgerError, match=r"claim a-claim.*unknown fields \['treatmnt'\]"):
+        load_ledger(write(entry))
+
+
+def test_an_id_that_stands_there_twice_is_refused(write):
+    with pytest.raises(LedgerError, match="claim a-claim: the id stands in the ledger twice"):
+        load_ledger(write(ENTRY, {**ENTRY, "id": "another"}, ENTRY))
+
+
+# Estimates and verdicts
+
+
+FIRST, SECOND = [0.97, 0.98, 0.99, 0.975], [0.95, 0.955, 0.96, 0.962]
+
+
+def test_a_comparison_of_a_column_is_a_difference_of_means():
+    frame = frame_of(first=FIRST, second=SECOND, third=[0.1, 0.2])
+    estimate = Comparison(**COMPARISON).estimate(frame)
+    expected = stats.ttest_rel(FIRST, SECOND).confidence_interval(0.95)
+    assert estimate.value == pytest.approx(np.mean(FIRST) - np.mean(SECOND))
+    assert estimate.interval() == pytest.approx(tuple(expected))
+    assert (estimate.method, estimate.runs) == ("paired t", 4)
+
+
+@pytest.mark.parametrize("metric", ["test_accuracy < 0.5", "not (test_accuracy >= 0.5)"])
+def test_a_comparison_of_a_condition_is_a_difference_of_proportions(metric):
+    # 3 of 4 and 1 of 5 runs end below one half; all others were below it before their last epoch.
+    frame = frame_of(first=[0.1, 0.2, 0.49, 0.5], second=[0.9, 0.9, 0.1, 0.9, 0.5])
+    estimate = Comparison(**{**COMPARISON, "metric": metric}).estimate(frame)
+    assert estimate.value == pytest.approx(3 / 4 - 1 / 5)
+    expected = confint_proportions_2indep(3, 4, 1, 5, method="newcomb")
+    assert estimate.interval() == pytest.approx(expected)
+    assert estimate.method == "Newcombe"
+
+
+def test_a_comparison_of_an_expression_is_a_difference_of_its_means():
+    frame = frame_of(first=FIRST, second=SECOND).assign(accuracy=1.0)
+    estimate = Comparison(**{**COMPARISON, "metric": "accuracy - test_accuracy"}).estimate(frame)
+    assert estimate.value == pytest.approx(np.mean(SECOND) - np.mean(FIRST))
+
+
+@pytest.mark.parametrize(
+    "interval, expect, verdict",
+    [
+        ((0.02, 0.03), "increase", SUPPORTED),
+        ((0.02, 0.03), "decrease", REFUTED),
+        ((0.02, 0.03), "no difference", REFUTED),
+        ((-0.005, 0.005), "increase", NO_DIFFERENCE),
+        ((-0.005, 0.005), "no difference", SUPPORTED),
+        ((0.005, 0.03), "increase", UNDECIDED),
+    ],
+)
+def test_a_comparison_judges_by_its_own_margin_and_expectation(interval, expect, verdict):
+    estimate = Estimate(np.mean(interval), 5, "by hand", lambda confidence: interval)
+    assert Comparison(**{**COMPARISON, "expect": expect}).judge(estimate) is verdict
+
+
+@pytest.mark.parametrize(
+    "unit, value, written, signed",
+    [
+        ("points", 0.005, "0.50 points", "+0.50 points"),
+        ("points", -0.0123, "−1.23 points", "−1.23 points"),
+        ("share", 0.3, "0.30", "+0.30"),
+        ("", -1.5, "−1.500", "−1.500"),
+    ],
+)
+def test_values_are_written_in_their_unit(unit, value, written, signed):
+    comparison = Comparison(**{**COMPARISON, "unit": unit})
+    assert comparison.write(value) == written
+    assert comparison.write(value, sign=True) == signed
+
+
+def test_an_interval_is_written_with_signs_in_its_unit():
+    estimate = Estimate(0.003, 5, "by hand", lambda confidence: (-0.001, 0.0071))
+    assert Comparison(**COMPARISON).write_interval(estimate) == "+0.30 [−0.10, +0.71] points"
+
+
+def test_verdicts_are_joined_as_the_method_says():
+    for number in (1, 2, 3):
+        for verdicts in itertools.product(Verdict, repeat=number):
+            if REFUTED in verdicts:
+                expected = REFUTED
+            elif UNDECIDED in verdicts:
+                expected = UNDECIDED
+            elif all(verdict is SUPPORTED for verdict in verdicts):
+                expected = SUPPORTED
+            else:
+                expected = NO_DIFFERENCE
+            assert join(verdicts) is expected, verdicts
+
+
+# Settling
+
+
+GOOD = {"first": [0.97, 0.971, 0.969], "second": [0.91, 0.911, 0.912]}
+BAD_RUNS = {"first": GOOD["second"], "second": GOOD["first"]}
+
+
+def both(scale, **arms):
+    """Make runs of both experiments: a clear increase, and no run below one half."""
+    return pd.concat(
+        [frame_of(scale, **(arms or GOOD)), frame_of(scale, "another", first=[0.9] * 30,
+                                                     second=[0.9] * 30)]
+    )  # fmt: skip
+
+
+def told(settlement):
+    return settlement.summary("quick"), settlement.summary("full")
+
+
+OPEN = "not yet run at this scale"
+
+
+def test_quick_runs_alone_leave_full_scale_open(ledger):
+    settled = settle("a-claim", both("quick"))
+    assert told(settled) == ("supported", OPEN)
+    assert settled.verdict("full") is None
+    assert [scale for _, scale, _, _ in settled.rows] == ["quick", "quick"]
+    assert repr(settled) == f"a-claim: quick supported; full {OPEN}"
+
+
+def test_full_runs_alone_leave_quick_scale_open(ledger):
+    assert told(settle("a-claim", full=both("full"))) == (OPEN, "supported")
+
+
+def test_both_scales_are_judged_by_their_own_runs(ledger):
+    settled = settle("a-claim", both("quick", **BAD_RUNS), both("full"))
+    assert told(settled) == ("refuted", "supported")
+    methods = {scale: estimate.method for _, scale, estimate, _ in settled.rows[:2]}
+    assert methods == {"quick": "corrected resampled t", "full": "paired t"}
+    assert len(settled.rows) == 4
+
+
+def test_no_runs_at_all_leave_everything_open(ledger):
+    for frames in ((), (None, None), (pd.DataFrame(columns=["scale"]), frame_of())):
+        settled = settle("a-claim", *frames)
+        assert settled.rows == () and told(settled) == (OPEN, OPEN)
+        assert "not yet run" in settled._repr_mimebundle_()[0]["text/html"]
+
+
+def test_an_arm_that_is_missing_leaves_its_comparison_and_the_claim_open(ledger):
+    lacking = pd.concat([frame_of("quick", first=GOOD["first"]), both("quick")[18:]])
+    assert "second" not in set(lacking[lacking["experiment"] == "an-experiment"]["arm"])
+    without = both("quick")
+    without = without[~((without["experiment"] == "another") & (without["arm"] == "first"))]
+    settled = settle("a-claim", without, both("full"))
+    assert told(settled) == (OPEN, "supported")
+    assert [(row[0].experiment, row[1]) for row in settled.rows] == [
+        ("an-experiment", "quick"),
+        ("an-experiment", "full"),
+        ("another", "full"),
+    ]
+
+
+def test_an_experiment_that_is_missing_leaves_the_claim_open(ledger):
+    settled = settle("a-claim", frame_of("quick", **GOOD))
+    assert told(settled) == (OPEN, OPEN) and len(settled.rows) == 1
+
+
+def test_arms_of_the_same_name_in_another_experiment_do_not_count(ledger):
+    turned = frame_of("quick", "something-else", **BAD_RUNS)
+    assert told(settle("a-claim", pd.concat([turned, both("quick")]))) == ("supported", OPEN)
+
+
+def test_a_notebook_that_is_run_at_full_scale_has_no_quick_verdict(ledger):
+    settled = settle("a-claim", both("full"), both("full"))
+    assert told(settled) == (OPEN, "supported")
+    assert len(settled.rows) == 2, "the same runs count twice"
+
+
+def test_a_claim_that_is_not_there_or_compares_nothing_is_refused(ledger):
+    with pytest.raises(KeyError, match="claim_id='a-clam' is not in claims.yml"):
+        settle("a-clam", both("quick"))
+    with pytest.raises(LedgerError, match="claim bare: it has no comparisons"):
+        settle("bare", both("quick"))
+
+
+def test_what_a_notebook_stores_is_the_claim_and_its_quick_verdict(ledger):
+    bundle, metadata = settle(
+        "a-claim", both("quick", **BAD_RUNS), both("full")
+    )._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert bundle["text/plain"] == "a-claim: quick refuted; full supported"
+    assert metadata == {"settled": {"claim": "a-claim", "quick": "refuted"}}
+
+
+def test_a_settlement_is_shown_with_its_words_escaped_and_its_numbers(ledger):
+    settled = settle("a-claim", both("quick"), both("full"))
+    page = settled._repr_mimebundle_()[0]["text/html"]
+    assert 'href="claims.html#a-claim"' in page
+    assert "More is &lt;better&gt; &amp; faster." in page and "<better>" not in page
+    assert "first &lt;against&gt; second" in page and "<against>" not in page
+    assert page.count("<tr>") == 4 and page.count('<tr style') == 1  # fmt: skip
+    assert page.count("margin 1.00 points") == page.count("margin 0.30") == 2
+    assert page.count("claimed: increase") == page.count("claimed: no difference") == 2
+    for comparison, _, estimate, _ in settled.rows:
+        assert comparison.write_interval(estimate) in page
+    assert "quick, 3 seeds" in page and "full, 30 seeds" in page
+
+
+def test_verdicts_differ_in_words_and_signs_and_not_in_colour_alone():
+    written = [re.sub("<[^>]*>", "", claims.verdict_html(verdict)) for verdict in [*Verdict, None]]
+    assert written == [
+        "✓ supported",
+        "✗ refuted",
+        "≈ no difference beyond the margin",
+        "? undecided at this scale",
+        "not yet run",
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_verdicts_can_be_read_in_both_themes_and_a_table_scrolls_in_its_own_box(
+    ledger, chromium, tmp_path, theme
+):
+    pills = " ".join(claims.verdict_html(verdict) for verdict in [*Verdict, None])
+    shown = settle("a-claim", both("quick"), both("full"))._repr_mimebundle_()[0]["text/html"]
+    page = tmp_path / "page.html"
+    page.write_text(
+        f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
+        f'<link rel="stylesheet" href="{THEME.as_uri()}"><title>x</title>'
+        # As the style sheet of sphinx-book-theme has it.
+        "<style>a { color: var(--pst-color-link) }</style>"
+        '<body style="background: var(--pst-color-background); color: var(--pst-color-text-base)">'
+        f'<main class="bd-article"><p>{pills}</p><div class="cell_output">{shown}</div></main>',
+        encoding="utf-8",
+    )
+    with test_browser.Watch(chromium, viewport={"width": 320, "height": 800}) as watch:
+        watch.tab.goto(page.as_uri())
+        assert watch.tab.evaluate(test_browser.CONTRAST) == []
+        look = "each => [each.scrollWidth > each.clientWidth, getComputedStyle(each).overflowX]"
+        assert watch.tab.locator("table.verdicts").evaluate(look) == [True, "auto"]
+        assert watch.tab.evaluate("document.scrollingElement.scrollWidth") <= 320
+        looks = watch.tab.locator("p .verdict").evaluate_all(
+            "all => all.map(each => getComputedStyle(each).backgroundColor + "
+            "getComputedStyle(each).color + getComputedStyle(each).borderStyle)"
+        )
+        assert len(set(looks)) == 5
+
+
+# The ledger and the chapters
+
+
+LEDGER = load_ledger()
+NOTEBOOKS = [path.stem for path in book.notebooks()]
+
+
+@cache
+def stored_metadata(chapter, kind):
+    """Return what the stored outputs of a notebook say of one kind: `settled` or `recorded`."""
+    notebook = nbformat.read(ROOT / "chapters" / f"{chapter}.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [out.metadata[kind] for out in outputs if kind in out.get("metadata", {})]
+
+
+def experiments_of(chapter):
+    """Return the arms of each experiment whose records a stored notebook reads."""
+    return {
+        each["experiment"]: set(each["fingerprints"])
+        for each in stored_metadata(chapter, "recorded")
+    }
+
+
+def measured_in(chapter):
+    return [claim for claim in LEDGER.values() if claim.chapter == chapter and claim.comparisons]
+
+
+@pytest.mark.parametrize("claim_id", LEDGER)
+def test_an_entry_of_the_ledger_is_whole(claim_id):
+    claim = LEDGER[claim_id]
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim_id)
+    for text in (claim.section, claim.statement, claim.settled_by):
+        assert text == text.strip() and text
+    assert claim.statement.endswith(".") and claim.settled_by.endswith(".")
+    assert not (claim.comparisons and claim.kind == "exact"), "an exact claim compares no runs"
+    assert not (claim.exact and claim.kind == "measured"), "a measured claim has no exact part"
+    for comparison in claim.comparisons:
+        assert comparison.treatment != comparison.baseline
+        assert comparison.expect in EXPECTATIONS
+
+
+@pytest.mark.parametrize(
+    "claim_id", [name for name, claim in LEDGER.items() if claim.exact is not None]
+)
+def test_the_tests_of_an_exact_claim_exist(claim_id):
+    tests = LEDGER[claim_id].exact["tests"]
+    assert tests
+    for test in tests:
+        path, _, name = test.partition("::")
+        assert (ROOT / path).is_file(), path
+        assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_the_book_has_notebooks_and_the_ledger_has_comparisons():
+    assert NOTEBOOKS and any(claim.comparisons for claim in LEDGER.values())
+    written = {claim.chapter for claim in LEDGER.values() if claim.comparisons}
+    assert written <= set(NOTEBOOKS), "a claim is compared in a chapter that the book lacks"
+
+
+@pytest.mark.parametrize("chapter", NOTEBOOKS)
+def test_a_chapter_settles_exactly_its_measured_claims(chapter):
+    settled = [each["claim"] for each in stored_metadata(chapter, "settled")]
+    assert sorted(settled) == sorted(claim.id for claim in measured_in(chapter))
+    # Where an arm stands at full scale alone, a claim stays open at quick scale.
+    verdicts = {OPEN, *map(str, Verdict)}
+    assert {each["quick"] for each in stored_metadata(chapter, "settled")} <= verdicts
+
+
+@pytest.mark.parametrize("chapter", NOTEBOOKS)
+def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
+    compared = {each.experiment for claim in measured_in(chapter) for each in claim.comparisons}
+    assert set(experiments_of(chapter)) == compared
+
+
+@pytest.mark.parametrize("chapter", NOTEBOOKS)
+def test_the_arms_that_a_claim_compares_are_among_those_that_are_recorded(chapter):
+    experiments = experiments_of(chapter)
+    for claim in measured_in(chapter):
+        for comparison in claim.comparisons:
+            arms = experiments[comparison.experiment]
+            assert {comparison.treatment, comparison.baseline} <= arms, claim.id
+
+
+def test_no_two_chapters_have_an_experiment_of_the_same_name():
+    names = [name for chapter in NOTEBOOKS for name in experiments_of(chapter)]
+    assert len(names) == len(set(names))
+
+
+def test_every_file_of_results_belongs_to_an_experiment_of_a_chapter():
+    names = {f"{name}.jsonl" for chapter in NOTEBOOKS for name in experiments_of(chapter)}
+    there = {path.name for path in (ROOT / "chapters" / "results").iterdir()}
+    # A lock lies beside a file while it is written, and git ignores it.
+    assert {name for name in there if not name.endswith(".lock")} <= names
+
+
+def test_every_claim_that_a_page_links_to_is_in_the_ledger():
+    linked = {}
+    for path in sorted((ROOT / "chapters").glob("*.md")):
+        linked[path.name] = path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "chapters").glob("*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        linked[path.name] = "".join(
+            "".join(cell["source"]) + json.dumps(cell.get("outputs", []))
+            for cell in notebook["cells"]
+        )
+    found = {
+        name: set(re.findall(r"claims\.(?:html|ipynb|md)#([A-Za-z0-9_-]+)", text))
+        for name, text in linked.items()
+    }
+    assert any(found.values())
+    assert {name: ids - set(LEDGER) for name, ids in found.items() if ids - set(LEDGER)} == {}
+
+
+def test_every_metric_of_the_ledger_can_be_computed():
+    for claim in LEDGER.values():
+        for comparison in claim.comparisons:
+            arms = {comparison.treatment: FIRST, comparison.baseline: SECOND}
+            frame = frame_of("full", comparison.experiment, **arms)
+            # Which metrics and measures a table has is up to its experiment.
+            for name in set(re.findall(r"[A-Za-z_]\w*", comparison.metric)) - {"not", "and", "or"}:
+                frame[name] = frame["test_accuracy"]
+            estimate = comparison.estimate(frame)
+            assert np.isfinite([estimate.value, *estimate.interval()]).all(), claim.id
+            assert str(comparison.judge(estimate)) in map(str, Verdict)

@@ -1,0 +1,350 @@
+"""The commands that a reader types: make, `utils.check`, `utils.results`, and what CI runs."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from utils import check, results
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+needs_make = pytest.mark.skipif(
+    shutil.which("make") is None and not os.environ.get("CI"), reason="no make here"
+)
+
+
+# ---- make -------------------------------------------------------------------------------------
+
+# Stands for python3: makes an environment of itself, and writes down what it is asked to do.
+FAKE_PYTHON = """#!/bin/sh
+case "$1 $2" in
+  "-c "*) [ -n "$VERSION" ] || exec "{python}" "$@"
+          exec "{python}" -c "import platform, sys
+sys.version_info = tuple(map(int, '$VERSION'.split('.')))
+platform.python_version = lambda: '$VERSION'
+exec(sys.argv[1])" "$2" ;;
+  "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  *) echo "$@" >>calls ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Copy what make reads into a folder with a space in its name, with a stand-in for Python."""
+    folder = tmp_path / "a course"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    python = folder / "fake-python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable))
+    python.chmod(0o755)
+    return folder
+
+
+def make(folder, *arguments, **environment):
+    # An outer `make test` hands its own flags and variables down; they are not under test.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env={**inherited, "PYTHON": "./fake-python", **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def calls(folder):
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@needs_make
+def test_make_alone_lists_every_target(project):
+    done = make(project)
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"^  make (\w+) ", done.stdout, re.M)) == set(TARGETS)
+    assert calls(project) == []
+
+
+@needs_make
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_runs_what_exists(project, target):
+    done = make(project, "-n", target)
+    assert done.returncode == 0, done.stderr
+    for module in re.findall(r"-m (utils\.\w+)", done.stdout):
+        assert find_spec(module), module
+    for script in re.findall(r"\btests/\w+\.py", done.stdout):
+        assert (ROOT / script).is_file(), script
+
+
+@needs_make
+def test_the_environment_is_made_once(project):
+    assert make(project, "book").returncode == 0
+    first = calls(project)
+    assert [call for call in first if "pip install" in call] == [
+        "-m pip install --quiet -r requirements.txt -c constraints.txt"
+    ]
+    assert first[-1] == "-m utils.book"
+    assert make(project, "book").returncode == 0
+    assert make(project, "test").returncode == 0
+    assert calls(project) == [*first, "-m utils.book", "-m pytest"]
+
+
+@needs_make
+@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt", "pyproject.toml"])
+def test_the_environment_is_renewed_when_what_it_is_made_from_changes(project, name):
+    assert make(project, "install").returncode == 0
+    assert make(project, "-q", "install").returncode == 0
+    later = time.time() + 5
+    os.utime(project / name, (later, later))
+    assert make(project, "-q", "install").returncode == 1
+
+
+@needs_make
+def test_a_failed_installation_is_not_taken_for_an_environment(project):
+    python = project / "fake-python"
+    python.write_text(python.read_text().replace('echo "$@" >>calls', "exit 7"))
+    assert make(project, "install").returncode != 0
+    assert make(project, "-q", "install").returncode == 1
+
+
+@needs_make
+def test_the_newest_versions_are_installed_on_request(project):
+    assert make(project, "install", "CONSTRAINTS=").returncode == 0
+    assert calls(project) == ["-m pip install --quiet -r requirements.txt"]
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"VERSION": "3.9.18"}, "3.9.18"),
+        ({"VERSION": "3.14.0"}, "3.14.0"),
+        ({"PYTHON": "./nowhere"}, "not there"),
+    ],
+)
+def test_another_python_is_refused_in_one_message(project, environment, said):
+    done = make(project, "book", **environment)
+    assert done.returncode != 0
+    assert "needs Python 3.10 to 3.13" in done.stderr and said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert calls(project) == [] and not (project / ".venv").exists()
+
+
+@needs_make
+def test_arguments_reach_the_commands(project):
+    make(project, "results", "CLAIM=max-or-mean")
+    make(project, "notebooks", "NOTEBOOK=chapters/padding.ipynb")
+    assert calls(project)[1:] == [
+        "-m utils.results --claim max-or-mean",
+        "-m utils.results --store chapters/padding.ipynb",
+    ]
+
+
+@needs_make
+def test_serve_without_a_book_says_what_to_do(project):
+    done = make(project, "serve")
+    assert done.returncode != 0 and "make book" in done.stderr
+
+
+@needs_make
+def test_clean_keeps_the_environment(project):
+    for name in ("_build/html", ".venv/lib/__pycache__", "utils/__pycache__", ".pytest_cache"):
+        (project / name).mkdir(parents=True)
+    assert make(project, "clean").returncode == 0
+    assert not (project / "_build").exists() and not (project / "utils/__pycache__").exists()
+    assert (project / ".venv/lib/__pycache__").exists()
+
+
+# ---- what CI runs, and what the texts promise ------------------------------------------------
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_calls_targets_that_exist(path):
+    workflow = yaml.safe_load(path.read_text())
+    assert set(workflow) >= {"name", "jobs"} and True in workflow  # YAML reads `on` as true
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    called = [target for step in steps for target in re.findall(r"make (\w+)", step.get("run", ""))]
+    assert called and set(called) <= set(TARGETS)
+    actions = [step["uses"] for step in steps if "uses" in step]
+    assert [action for action in actions if not re.fullmatch(r"[\w/-]+@v\d+", action)] == []
+
+
+def test_ci_run_is_a_program():
+    path = ROOT / ".ci" / "run"
+    assert os.access(path, os.X_OK)
+    assert subprocess.run(["bash", "-n", str(path)]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "chapters/intro.md"])
+def test_a_text_names_targets_that_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|^)make (\w+)", text, re.M)
+    assert named and set(named) <= set(TARGETS)
+
+
+# ---- utils.check ------------------------------------------------------------------------------
+
+
+def test_check_passes_here_and_says_nothing_else():
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert all(re.match(r"(OK  |FAIL|--  ) \S", line) for line in lines[:-1])
+    direct = (ROOT / "requirements.txt").read_text()
+    for name in re.findall(r"^([a-z][\w-]*)", direct, re.M):
+        assert sum(line.split()[1] == name for line in lines) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("numpy>=99", "FAIL numpy"),
+        ("pytest<3", "FAIL pytest"),
+        ("no-such-package>=1", "FAIL no-such-package is missing"),
+    ],
+)
+def test_check_fails_when_a_requirement_is_not_met(tmp_path, monkeypatch, capsys, line, said):
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"# a comment\n-e .\n\n{line}  # what for\n")
+    monkeypatch.setattr(check, "check_training", lambda: (check.OK, "not under test"))
+    assert check.main(["--requirements", str(path)]) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_check_reports_a_fault_in_one_line(monkeypatch):
+    def check_that():
+        raise RuntimeError("two\nlines")
+
+    assert check.run_check(check_that) == (check.FAIL, "that: RuntimeError: two lines")
+
+
+def test_check_names_a_missing_requirements_file(capsys):
+    with pytest.raises(SystemExit):
+        check.main(["--requirements", "nowhere.txt"])
+    assert "nowhere.txt" in capsys.readouterr().err
+
+
+# ---- utils.results ----------------------------------------------------------------------------
+
+
+def write(path, *sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_a_stored_notebook_is_the_same_after_the_next_run(tmp_path):
+    path = write(
+        tmp_path / "a.ipynb",
+        "import os, sys\nprint(os.environ['MNIST_SCALE'], 'MNIST_CLAIM' in os.environ)\n"
+        "for i in range(3): print(f'\\r{i}/3', end='', file=sys.stderr)",
+        "import ipywidgets as w\nbox = w.VBox([w.IntSlider(), w.HTML('<b>x</b>')])\n"
+        "w.jslink((box.children[0], 'value'), (box.children[1], 'value'))\nbox",
+    )
+    assert results.main(["--store", str(path)]) == 0
+    first = path.read_bytes()
+    assert results.main(["--store", str(path)]) == 0
+    assert path.read_bytes() == first
+    notebook = nbformat.read(path, as_version=4)
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
+    assert [output.text for output in notebook.cells[0].outputs] == ["quick False\n"]
+    state = notebook.metadata.widgets[results.WIDGET_STATE]["state"]
+    view = notebook.cells[1].outputs[0].data["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] in state and view["model_id"].startswith("widget-")
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
+    bad = write(tmp_path / "bad.ipynb", "1 + 1", "raise ValueError('too bad')")
+    before = bad.read_bytes()
+    good = write(tmp_path / "good.ipynb", "2 + 2")
+    loud = write(tmp_path / "loud.ipynb", "import warnings; warnings.warn('mind the gap')")
+    assert results.main(["--store", str(bad), str(good), str(loud)]) == 1
+    err = capfd.readouterr().err
+    assert "cell 1: ValueError: too bad" in err and "mind the gap" in err
+    assert [line.split(":")[0][-9:] for line in err.splitlines() if line.startswith("FAIL")] == [
+        "bad.ipynb",
+        "oud.ipynb",
+    ]
+    assert bad.read_bytes() == before
+    assert nbformat.read(good, as_version=4).cells[0].outputs[0].data["text/plain"] == "4"
+
+
+def test_full_scale_and_claim_reach_the_kernel_and_no_output_is_stored(tmp_path, monkeypatch):
+    path = write(
+        tmp_path / "a.ipynb",
+        "import os\nassert os.environ['MNIST_SCALE'] == 'full'\nos.environ['MNIST_CLAIM']",
+    )
+    before = path.read_bytes()
+    notebook, _ = results.execute(path, "full", claim="max-or-mean")
+    assert notebook.cells[0].outputs[0].data["text/plain"] == "'max-or-mean'"
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="scale='medium'"):
+        results.execute(path, "medium")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no handlers for Ctrl-C in a loop")
+def test_ctrl_c_stops_everything(tmp_path, capsys):
+    slow = write(tmp_path / "slow.ipynb", "import time; time.sleep(60)")
+    later = write(tmp_path / "later.ipynb", "1")
+    start = time.monotonic()
+    timer = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    assert results.main(["--store", str(slow), str(later)]) == 130
+    assert time.monotonic() - start < 20
+    out = capsys.readouterr().out
+    assert "Stopped in" in out and "later.ipynb" not in out
+
+
+def test_a_claim_is_looked_up_in_the_ledger(tmp_path, capsys):
+    (tmp_path / "chapters").mkdir()
+    ledger = {"claims": [{"id": "first", "chapter": "one"}, {"id": "second", "chapter": "two"}]}
+    (tmp_path / "chapters" / "claims.yml").write_text(yaml.safe_dump(ledger))
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\n")
+    path = write(tmp_path / "chapters" / "one.ipynb", "1")
+    assert results.notebook_of_claim("first", tmp_path) == path
+    with pytest.raises(ValueError, match="'two', which is not in _toc.yml yet"):
+        results.notebook_of_claim("second", tmp_path)
+    with pytest.raises(ValueError, match="claim='frst' .* did you mean first"):
+        results.notebook_of_claim("frst", tmp_path)
+    with pytest.raises(SystemExit):
+        results.main(["--claim", "no-such-claim"])
+    assert "no-such-claim" in capsys.readouterr().err
+
+
+def test_only_a_cell_that_defines_an_experiment_counts(tmp_path):
+    without = write(tmp_path / "a.ipynb", "from utils.experiment import Experiment")
+    assert not results.holds_experiment(without)
+    assert results.holds_experiment(write(tmp_path / "b.ipynb", "e = Experiment(\n    arms=2)"))
+
+
+def test_a_half_written_notebook_leaves_the_old_one(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.ipynb", "1")
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(results.nbformat, "write", fail)
+    with pytest.raises(OSError, match="no space"):
+        results.store(nbformat.v4.new_notebook(), path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

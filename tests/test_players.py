@@ -1,0 +1,290 @@
+"""Players: markup that is accessible and stable, and that moves in a real browser, from a file."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_browser
+
+from utils import figures, players
+
+chromium = test_browser.chromium
+
+ROOT = Path(__file__).resolve().parent.parent
+THEME = ROOT / "chapters" / "_static" / "theme.css"
+
+
+def states_of(number, word="step"):
+    """Make so many states, with the same figures for any word: a column moves to the right."""
+    states = []
+    for place in range(number):
+        made, axes = figures.figure(4, 2)
+        figures.image(axes[0, 0], np.roll(np.eye(1, 8), place, axis=1))
+        # A line beyond its axes: only a clip path keeps it inside.
+        axes[0, 0].plot([-40, 40], [place / 9, place / 9])
+        axes[0, 0].set(xlim=(-0.5, 7.5), ylim=(-0.5, 0.5))
+        states.append((f"{word} {place}", made, f"The bright column stands at place {place}."))
+    return states
+
+
+def stored(states, label):
+    """Return what `slider` displays."""
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(players, "display", lambda bundle, raw: shown.append(bundle))
+        players.slider(states, label)
+    (bundle,) = shown
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def first():
+    return stored(states_of(4), "the column's place")
+
+
+@pytest.fixture(scope="module")
+def second():
+    return stored(states_of(4, "shift"), "pixels moved")
+
+
+# Markup
+
+
+def test_a_player_is_stored_as_html_and_in_words(first):
+    assert set(first) == {"text/html", "text/plain"}
+    assert first["text/plain"] == "[slider: the column's place; step 0, step 1, step 2, step 3]"
+    markup = first["text/html"]
+    assert markup.count("<input") == markup.count("<output") == markup.count("<script") == 1
+    # A slider that no script answers to is not offered.
+    assert re.search(r'<input type="range" min="0" max="3" value="0" [^>]*disabled>', markup)
+    assert 'aria-valuetext="step 0"' in markup
+
+
+def test_the_first_state_is_shown_and_the_others_are_hidden(first):
+    found = re.findall(
+        r'<div class="player-state" data-name="([^"]*)"( hidden)?><svg', first["text/html"]
+    )
+    assert found == [
+        ("step 0", ""),
+        ("step 1", " hidden"),
+        ("step 2", " hidden"),
+        ("step 3", " hidden"),
+    ]
+    alts = re.findall(r'aria-label="([^"]*)"', first["text/html"])
+    assert alts == [f"The bright column stands at place {place}." for place in range(4)]
+
+
+def test_a_player_asks_nothing_of_the_network(first):
+    addresses = re.findall(r"https?://[^\s\"']+", first["text/html"])
+    assert set(addresses) == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_names_and_label_are_escaped():
+    named = [
+        (f'<b> "{place}" & so on', made, alt) for place, (_, made, alt) in enumerate(states_of(2))
+    ]
+    markup = stored(named, "kernel < 3 & stride > 1")["text/html"]
+    assert "kernel &lt; 3 &amp; stride &gt; 1" in markup
+    assert markup.count("&lt;b&gt; &quot;0&quot; &amp; so on") == 3
+    assert "<b>" not in markup
+
+
+def test_players_on_one_page_share_no_id_and_no_mark_even_with_the_same_figures(first, second):
+    other_label = stored(states_of(4), "another label")
+    ids, marks = [], []
+    for bundle in (first, second, other_label):
+        ids += re.findall(r' id="([^"]+)"', bundle["text/html"])
+        marks += re.findall(r'<div class="player" data-player="([^"]+)"', bundle["text/html"])
+    assert ids and len(ids) == len(set(ids))
+    assert len(set(marks)) == 3
+
+
+def test_the_same_player_gives_the_same_bytes_in_this_process_and_in_another(first):
+    assert stored(states_of(4), "the column's place") == first
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_players import stored, states_of; "
+        'print(stored(states_of(4), "the column\'s place"))'
+    )
+    other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert other.stdout.strip() == repr(first), other.stderr
+
+
+def test_bad_states_and_labels_are_refused():
+    (name, made, alt), other = states_of(2)
+    for states in ([], [(name, made, alt)]):
+        with pytest.raises(ValueError, match=f"states has {len(states)} entries"):
+            players.slider(states, "label")
+    with pytest.raises(
+        ValueError, match=r"named \['step 0', 'step 0'\]; a name may stand there once"
+    ):
+        players.slider([(name, made, alt), (name, made, alt)], "label")
+    with pytest.raises(ValueError, match="label=' '"):
+        players.slider([(name, made, alt), other], " ")
+    with pytest.raises(ValueError, match=r"states named \['', 'step 1'\]"):
+        players.slider([("", made, alt), other], "label")
+    with pytest.raises(ValueError, match="alt='short'"):
+        players.slider([(name, made, "short"), other], "label")
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, first, second):
+    """Address of a file with two players, and with the first of them once more."""
+
+    def write(theme=""):
+        path = tmp_path_factory.mktemp("page") / "page.html"
+        style = f'<link rel="stylesheet" href="{THEME.as_uri()}">' if theme else ""
+        boxes = "".join(
+            f'<div class="cell_output" id="{name}">{bundle["text/html"]}</div>'
+            for name, bundle in {"one": first, "two": second, "twin": first}.items()
+        )
+        path.write_text(
+            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width"><title>x</title>'
+            f"{style}<body><main class='bd-article'>{boxes}</main></body></html>",
+            encoding="utf-8",
+        )
+        return path.as_uri()
+
+    return write
+
+
+def seen(tab, box):
+    """Return the pictures that show in a box, the written value, and what is read out."""
+    pictures = tab.locator(f"#{box} svg").all()
+    slider = tab.locator(f"#{box} input")
+    return (
+        [each.get_attribute("aria-label")[-2] for each in pictures if each.is_visible()],
+        tab.locator(f"#{box} output").inner_text(),
+        slider.get_attribute("aria-valuetext"),
+    )
+
+
+def at(place, word="step"):
+    return ([str(place)], f"{word} {place}", f"{word} {place}")
+
+
+@pytest.mark.parametrize("theme", ["", "light"])
+def test_the_keyboard_moves_one_player_and_no_other(chromium, page, theme):
+    with test_browser.Watch(chromium) as watch:
+        tab = watch.tab
+        tab.goto(page(theme))
+        assert [seen(tab, box) for box in ("one", "two", "twin")] == [at(0), at(0, "shift"), at(0)]
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.closest('.cell_output').id") == "two"
+        keys = {"ArrowRight": 1, "ArrowUp": 2, "ArrowLeft": 1, "End": 3, "Home": 0, "PageUp": 1}
+        for key, place in keys.items():
+            tab.keyboard.press(key)
+            assert seen(tab, "two") == at(place, "shift"), key
+        assert (seen(tab, "one"), seen(tab, "twin")) == (at(0), at(0))
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("ArrowRight")
+        assert [seen(tab, box) for box in ("one", "two", "twin")] == [at(0), at(1, "shift"), at(1)]
+        assert watch.complaints == []
+
+
+@pytest.mark.parametrize("theme", ["", "dark"])
+def test_the_mouse_moves_one_player_and_no_other(chromium, page, theme):
+    with test_browser.Watch(chromium) as watch:
+        tab = watch.tab
+        tab.goto(page(theme))
+        box = tab.locator("#one input").bounding_box()
+        left, middle = box["x"] + 3, box["y"] + box["height"] / 2
+        right = left + box["width"] - 6
+        tab.mouse.click(right, middle)
+        assert (seen(tab, "one"), seen(tab, "two"), seen(tab, "twin")) == (
+            at(3),
+            at(0, "shift"),
+            at(0),
+        )
+        tab.mouse.down()
+        for place, part in ((2, 2 / 3), (1, 1 / 3), (0, 0)):
+            # While it is dragged, and not only at the end.
+            tab.mouse.move(left + part * (right - left), middle)
+            assert seen(tab, "one") == at(place)
+        tab.mouse.up()
+        assert watch.complaints == []
+
+
+def test_a_finger_moves_a_player(chromium, page):
+    with test_browser.Watch(
+        chromium, has_touch=True, viewport={"width": 360, "height": 640}
+    ) as watch:
+        watch.tab.goto(page("light"))
+        box = watch.tab.locator("#two input").bounding_box()
+        watch.tab.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+        assert seen(watch.tab, "two") == at(3, "shift")
+
+
+@pytest.mark.parametrize("theme", ["", "light"])
+def test_a_slider_has_its_label_as_its_name(chromium, page, theme):
+    with test_browser.Watch(chromium) as watch:
+        watch.tab.goto(page(theme))
+        slider = watch.tab.get_by_role("slider", name="pixels moved", exact=True)
+        assert slider.count() == 1 and slider.is_enabled()
+        assert watch.tab.get_by_role("slider").count() == 3
+        pictures = watch.tab.get_by_role("img").all()
+        assert [each.get_attribute("aria-label")[-2] for each in pictures] == ["0", "0", "0"]
+
+
+def test_without_javascript_the_first_state_is_shown(chromium, page):
+    with test_browser.Watch(chromium, java_script_enabled=False) as watch:
+        watch.tab.goto(page("light"))
+        assert [seen(watch.tab, box) for box in ("one", "two")] == [at(0), at(0, "shift")]
+        assert watch.tab.locator("#one input").is_disabled()
+
+
+def test_what_stands_outside_the_axes_stays_hidden_in_every_state(chromium, page):
+    """A clip path that is taken from a hidden picture clips nothing in Chromium."""
+    with test_browser.Watch(chromium) as watch:
+        tab = watch.tab
+        tab.goto(page())
+        tab.locator("#two input").focus()
+        for key in ("ArrowRight", "End"):
+            tab.keyboard.press(key)
+            drawn = tab.locator("#two .player-state:not([hidden]) svg")
+            clips = drawn.evaluate(
+                "svg => [...svg.querySelectorAll('[clip-path]')].map("
+                "each => svg.contains(document.querySelector("
+                "each.getAttribute('clip-path').slice(4, -1).replaceAll('\"', ''))))"
+            )
+            assert clips and all(clips)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_the_theme_gives_a_wide_slider_a_visible_focus_and_steady_numerals(
+    chromium, page, theme, width
+):
+    with test_browser.Watch(chromium, viewport={"width": width, "height": 800}) as watch:
+        tab = watch.tab
+        tab.goto(page(theme))
+        assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
+        controls = tab.locator("#one .player-controls").bounding_box()
+        slider = tab.locator("#one input")
+        before = slider.bounding_box()
+        assert before["width"] > 0.95 * controls["width"]
+        assert before["height"] >= 24
+        assert tab.locator("#one svg").first.bounding_box()["width"] <= width
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("End")
+        style = slider.evaluate(
+            "each => ({style: getComputedStyle(each).outlineStyle,"
+            " width: getComputedStyle(each).outlineWidth,"
+            " ring: getComputedStyle(each).outlineColor,"
+            " ground: getComputedStyle(document.documentElement).getPropertyValue("
+            "'--pst-color-background')})"
+        )
+        assert (style["style"], style["width"]) == ("solid", "2px")
+        assert style["ring"] != style["ground"]
+        assert slider.bounding_box() == before, "a longer value moves the slider"
+        numerals = tab.locator("#one output").evaluate(
+            "each => getComputedStyle(each).fontVariantNumeric"
+        )
+        assert numerals == "tabular-nums"

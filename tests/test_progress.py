@@ -1,0 +1,137 @@
+"""The progress bar: seen while a run is under way, kept by no page."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from utils.progress import progress_bar
+
+ROOT = Path(__file__).parent.parent
+LOOP = """
+import time
+from utils.progress import progress_bar
+with progress_bar(3, "three steps") as bar:
+    for _ in range(3):
+        time.sleep(0.15)  # The bar is drawn ten times a second at most.
+        bar.update()
+print("done")
+"""
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=True,
+    )
+
+
+def run_notebook(*cells, **settings):
+    """Run cells in a kernel and note what a reader sees of them in the meantime."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    shown = []
+
+    class Watching(NotebookClient):
+        def process_message(self, message, cell, index):
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                shown.append(message["content"]["data"].get("text/plain"))
+            return super().process_message(message, cell, index)
+
+    client = Watching(notebook, resources={"metadata": {"path": str(ROOT)}}, timeout=60)
+    client.allow_errors = settings.pop("allow_errors", False)
+    client.execute(**settings)
+    return notebook, shown
+
+
+def test_the_bar_counts():
+    with progress_bar(3, "three steps") as bar:
+        bar.update()
+        bar.update(2)
+    assert bar.total == 3
+
+
+def test_nothing_is_printed_where_neither_notebook_nor_terminal_is_there():
+    result = run_python(LOOP)
+    assert (result.stdout, result.stderr) == ("done\n", "")
+
+
+def test_no_step_at_all_is_no_error():
+    with progress_bar(0, "nothing to do"):
+        pass
+
+
+def test_asked_for_the_terminal_it_writes_to_standard_error():
+    result = run_python(LOOP, MNIST_PROGRESS="terminal")
+    assert result.stdout == "done\n"
+    assert "three steps" in result.stderr and "3/3" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_in_a_terminal_the_usual_bar_is_shown_and_taken_away():
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOOP], stdout=subprocess.PIPE, stderr=theirs, cwd=ROOT
+    )
+    os.close(theirs)
+    written = io.BytesIO()
+    while True:
+        try:
+            part = os.read(ours, 1024)
+        except OSError:  # Linux: the other side is closed.
+            break
+        if not part:
+            break
+        written.write(part)
+    assert process.communicate(timeout=60)[0] == b"done\n"
+    os.close(ours)
+    text = written.getvalue().decode()
+    assert "three steps" in text and "3/3" in text
+    after = text.rpartition("3/3")[2].partition("\r")[2]
+    assert after and after.strip() == ""  # What follows writes blanks over the line.
+
+
+def test_a_notebook_shows_the_bar_and_stores_nothing_of_it():
+    notebook, shown = run_notebook(LOOP)
+    assert any(text and "three steps" in text and "3/3" in text for text in shown)
+    outputs = notebook.cells[0].outputs
+    assert [output.text for output in outputs if output.output_type == "stream"] == ["done\n"]
+    for output in outputs:
+        assert output.output_type == "stream" or output.data == {}
+    assert "three steps" not in json.dumps(outputs)
+
+
+def test_a_notebook_whose_cell_fails_stores_nothing_of_the_bar_either():
+    failing = LOOP.replace("bar.update()", "bar.update(); raise OSError('it failed')")
+    notebook, shown = run_notebook(failing, allow_errors=True)
+    assert any(text and "three steps" in text for text in shown)
+    outputs = notebook.cells[0].outputs
+    assert outputs[-1].output_type == "error" and "it failed" in outputs[-1].evalue
+    assert all(output.get("data", {}) == {} for output in outputs[:-1])
+
+
+def test_a_notebook_asked_for_the_terminal_stores_nothing_and_writes_there(tmp_path):
+    log = tmp_path / "terminal"
+    with log.open("wb") as terminal:
+        notebook, shown = run_notebook(
+            LOOP, env={**os.environ, "MNIST_PROGRESS": "terminal"}, stderr=terminal
+        )
+    assert shown == []
+    assert "three steps" in log.read_text()
+    assert [output.get("name") for output in notebook.cells[0].outputs] == ["stdout"]

@@ -1,0 +1,598 @@
+"""Closed formulas: output sizes, parameters, multiply-adds and receptive fields.
+
+Sizes are counted along one axis, because the axes of a convolution do not interact. No
+function here looks at a pixel or needs a framework; the functions that take a model only
+read the settings of its layers.
+
+References
+----------
+.. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning",
+   arXiv:1603.07285, 2016.
+.. [2] A. Araujo, W. Norris and J. Sim, "Computing receptive fields of convolutional neural
+   networks", Distill, 2019, doi:10.23915/distill.00021.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from numbers import Integral
+
+import pandas as pd
+
+
+def _whole(name, value, least=1):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def _pair(name, value):
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(f"{name} must be one whole number or two, got {value!r}")
+    return tuple(_whole(name, side) for side in sides)
+
+
+def _reach(kernel, dilation):
+    """Cells from a kernel's first weight to its last; k + (k - 1)(d - 1) in [1]_."""
+    return _whole("dilation", dilation) * (_whole("kernel", kernel) - 1) + 1
+
+
+# --- Output sizes -------------------------------------------------------------------------
+
+
+def same_padding(size, kernel, stride=1, dilation=1):
+    """Give the zeros that "same" padding adds before and after the input.
+
+    TensorFlow's rule, which Keras follows: just enough zeros for ``ceil(size / stride)``
+    outputs. When their number is odd, the odd one goes *after* the input, so the padding
+    depends on the size of the input and need not be symmetric.
+
+    Parameters
+    ----------
+    size, kernel, stride, dilation : int
+        Cells along one axis, each at least 1.
+
+    Returns
+    -------
+    (int, int)
+        Zeros before and after.
+    """
+    outputs = -(-_whole("size", size) // _whole("stride", stride))
+    total = max((outputs - 1) * stride + _reach(kernel, dilation) - size, 0)
+    return total // 2, total - total // 2
+
+
+def padding_widths(size, kernel, stride=1, padding="valid", dilation=1):
+    """Give the zeros that any kind of padding adds before and after the input.
+
+    Parameters
+    ----------
+    size, kernel, stride, dilation : int
+        Cells along one axis, each at least 1.
+    padding : {"valid", "same", "full"}, int or (int, int)
+        "valid" adds none, "same" is `same_padding`, "full" adds all but one cell of the
+        kernel's reach on both sides; a number adds as many on both sides, a pair adds
+        (before, after).
+
+    Returns
+    -------
+    (int, int)
+        Zeros before and after.
+    """
+    reach = _reach(kernel, dilation)
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        return same_padding(size, kernel, stride, dilation)
+    if padding == "full":
+        return reach - 1, reach - 1
+    widths = padding if isinstance(padding, (tuple, list)) else (padding, padding)
+    if len(widths) != 2 or not all(isinstance(w, Integral) and w >= 0 for w in widths):
+        raise ValueError(
+            'padding must be "valid", "same", "full", a whole number of at least 0 '
+            f"or a pair (before, after) of them, got {padding!r}"
+        )
+    return int(widths[0]), int(widths[1])
+
+
+def output_size(size, kernel, stride=1, padding="valid", dilation=1):
+    """Give the size of a convolution's or a pooling's output along one axis.
+
+    Parameters
+    ----------
+    size, kernel, stride, dilation : int
+        Cells along one axis, each at least 1.
+    padding : {"valid", "same", "full"}, int or (int, int)
+        See `padding_widths`.
+
+    Returns
+    -------
+    int
+        ``floor((size + before + after - reach) / stride) + 1`` with
+        ``reach = dilation * (kernel - 1) + 1``: Relationship 15 of [1]_, of which 1 to 7 are
+        special cases. For "same" padding this is ``ceil(size / stride)``.
+
+    Raises
+    ------
+    ValueError
+        If the kernel reaches further than the padded input.
+    """
+    _whole("size", size), _whole("stride", stride)
+    reach = _reach(kernel, dilation)
+    if padding == "same":
+        return -(-size // stride)
+    padded = size + sum(padding_widths(size, kernel, stride, padding, dilation))
+    if reach > padded:
+        raise ValueError(
+            f"kernel must reach no further than the padded input of {padded} cells, got "
+            f"kernel={kernel} with dilation={dilation}, which reaches over {reach}"
+        )
+    return (padded - reach) // stride + 1
+
+
+def unused_border(size, kernel, stride=1, padding="valid", dilation=1):
+    """Count the cells at the far end of the padded input that lie behind the last window.
+
+    They exist where the stride does not divide ``padded size - reach``, and nothing in them
+    can change the output. Cells that a stride skips *between* two windows are not counted.
+
+    Parameters
+    ----------
+    size, kernel, stride, padding, dilation
+        As for `output_size`.
+
+    Returns
+    -------
+    int
+    """
+    outputs = output_size(size, kernel, stride, padding, dilation)
+    padded = size + sum(padding_widths(size, kernel, stride, padding, dilation))
+    return padded - (outputs - 1) * stride - _reach(kernel, dilation)
+
+
+def transposed_output_size(
+    size, kernel, stride=1, padding="valid", dilation=1, output_padding=None
+):
+    """Give the size of a transposed convolution's output along one axis.
+
+    A transposed convolution leads back to a size that the convolution with the same settings
+    maps to `size`. With a stride there are several; `output_padding` chooses among them.
+
+    Parameters
+    ----------
+    size, kernel, stride, padding, dilation
+        As for `output_size`; `size` is that of the transposed convolution's input.
+    output_padding : int, optional
+        0 to ``stride - 1``; the ``a`` of Relationship 14. None is the choice of the
+        framework: with "same" padding the result is ``size * stride``; with "valid" it is
+        ``(size - 1) * stride + max(reach, stride)``, as in Keras; otherwise 0.
+
+    Returns
+    -------
+    int
+        ``stride * (size - 1) + output_padding + reach - before - after``, Relationships 8 to
+        14 of [1]_. "same" with an explicit `output_padding` follows Keras:
+        ``stride * (size - 1) + reach % 2 + output_padding``.
+
+    Raises
+    ------
+    ValueError
+        If no input of the convolution has the wanted size, e.g. after cropping by the
+        padding nothing is left.
+    """
+    _whole("size", size), _whole("stride", stride)
+    reach = _reach(kernel, dilation)
+    if output_padding is not None and _whole("output_padding", output_padding, 0) >= stride:
+        raise ValueError(f"output_padding must be below stride={stride}, got {output_padding}")
+    if padding == "same":
+        result = (size - 1) * stride
+        result += stride if output_padding is None else reach % 2 + output_padding
+    else:
+        if output_padding is None:
+            output_padding = max(stride - reach, 0) if padding == "valid" else 0
+        zeros = sum(padding_widths(size, kernel, stride, padding, dilation))
+        result = (size - 1) * stride + reach - zeros + output_padding
+    if result < 1 or output_size(result, kernel, stride, padding, dilation) != size:
+        raise ValueError(
+            f"no input gives size={size} under kernel={kernel}, stride={stride}, "
+            f"padding={padding!r}, dilation={dilation}, output_padding={output_padding}"
+        )
+    return result
+
+
+# --- Parameters and multiply-adds ---------------------------------------------------------
+
+
+def conv_parameters(channels_in, filters, kernel, bias=True, groups=1):
+    """Count a 2D convolution's parameters; the same for its transposed convolution.
+
+    Parameters
+    ----------
+    channels_in, filters : int
+        Input and output channels. A depthwise convolution has ``groups=channels_in`` and
+        ``filters=channels_in * depth_multiplier``.
+    kernel : int or (int, int)
+        Height and width.
+    bias : bool
+        Whether each filter has one.
+    groups : int
+        Divides `channels_in` and `filters`.
+
+    Returns
+    -------
+    int
+        ``filters * (height * width * channels_in / groups + 1)``
+    """
+    _whole("groups", groups), _whole("channels_in", channels_in), _whole("filters", filters)
+    if channels_in % groups or filters % groups:
+        raise ValueError(
+            f"groups must divide channels_in={channels_in} and filters={filters}, got {groups}"
+        )
+    return filters * (prod(_pair("kernel", kernel)) * (channels_in // groups) + bool(bias))
+
+
+def dense_parameters(units_in, units, bias=True):
+    """Count a dense layer's parameters, ``units * (units_in + 1)``."""
+    return _whole("units", units) * (_whole("units_in", units_in) + bool(bias))
+
+
+def batch_norm_parameters(channels):
+    """Count batch normalisation's parameters.
+
+    Parameters
+    ----------
+    channels : int
+
+    Returns
+    -------
+    (int, int)
+        Trainable (gamma and beta) and not trainable (moving mean and variance), two of each
+        for every channel.
+    """
+    return 2 * _whole("channels", channels), 2 * channels
+
+
+def conv_multiply_adds(positions, channels_in, filters, kernel, groups=1):
+    """Count a 2D convolution's multiply-adds for one image.
+
+    Parameters
+    ----------
+    positions : int or (int, int)
+        Where the kernel is laid: the height and width of the *output* of a convolution, of
+        the *input* of a transposed one.
+    channels_in, filters, kernel, groups
+        As for `conv_parameters`.
+
+    Returns
+    -------
+    int
+        Every weight works once at each position. Products with the zeros of the padding are
+        counted, as is usual; the bias is not, since it multiplies nothing.
+    """
+    weights = conv_parameters(channels_in, filters, kernel, bias=False, groups=groups)
+    return prod(_pair("positions", positions)) * weights
+
+
+def dense_multiply_adds(units_in, units):
+    """Count a dense layer's multiply-adds for one image: every weight works once."""
+    return dense_parameters(units_in, units, bias=False)
+
+
+# --- Whole models -------------------------------------------------------------------------
+
+# At inference each value of the output depends on the values at its own place alone.
+_POINTWISE = {
+    "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "BatchNormalization", "Rescaling",
+    "Dropout", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "RandomBrightness",
+    "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom",
+}  # fmt: skip
+_GATHERS = {"Flatten", "Reshape", "GlobalAveragePooling2D", "GlobalMaxPooling2D"}
+_MERGES = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"}
+_POOLS = {"MaxPooling2D", "AveragePooling2D"}
+_CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D"}
+_NO_PRODUCTS = (
+    _POINTWISE | _GATHERS | _MERGES | _POOLS
+    | {"InputLayer", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Permute", "Softmax",
+       "LayerNormalization", "GroupNormalization"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One layer at work: its name, its type, the calls that feed it, its output's shape."""
+
+    name: str
+    kind: str
+    layer: object
+    sources: list
+    shape: tuple
+
+
+def _calls(model):
+    """List a built Keras model's layers in order, the input first."""
+    if not getattr(model, "layers", None) or not getattr(model, "inputs", None):
+        raise ValueError(f"model must be a built Sequential or functional model, got {model!r}")
+    calls, made, chain = [], {}, _is_sequential(model)
+    if chain:
+        calls.append(_Call("input", "InputLayer", None, [], _shape(model.inputs[0])))
+    for outer in model.layers:
+        sources = calls[-1:]
+        if not chain:
+            tensors = outer.input if isinstance(outer.input, (list, tuple)) else [outer.input]
+            is_input = type(outer).__name__ == "InputLayer"
+            sources = [] if is_input else _makers(made, tensors, outer.name)
+        for name, layer in _unnest(outer.name, outer):
+            if getattr(layer, "data_format", "channels_last") != "channels_last":
+                raise ValueError(f'layer {name!r} must have data_format "channels_last"')
+            call = _Call(name, type(layer).__name__, layer, sources, _shape(layer.output))
+            calls.append(call)
+            sources = [call]
+        made[id(outer.output)] = calls[-1]
+    if not chain:
+        _makers(made, model.outputs, "its output")
+    return calls
+
+
+def _is_sequential(layer):
+    return any(cls.__name__ == "Sequential" for cls in type(layer).__mro__)
+
+
+def _unnest(name, layer):
+    if _is_sequential(layer):
+        for inner in layer.layers:
+            yield from _unnest(f"{name}/{inner.name}", inner)
+    else:
+        yield name, layer
+
+
+def _makers(made, tensors, name):
+    # A layer knows the tensors of its first call alone, so a second call would go uncounted.
+    if any(id(tensor) not in made for tensor in tensors):
+        raise ValueError(
+            f"cannot follow the model at {name!r}: it must consist of layers, each called once, "
+            "without bare operations"
+        )
+    return [made[id(tensor)] for tensor in tensors]
+
+
+def _shape(tensor):
+    shape = tuple(tensor.shape)[1:]
+    if None in shape:
+        raise ValueError(f"model must be built for a fixed input size, got shape {tensor.shape}")
+    return shape
+
+
+def layer_table(model, known=None):
+    """Lay out a Keras model's shapes, parameters and multiply-adds, a row a layer.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built, Sequential or functional, channels last.
+    known : dict of str to int, optional
+        Multiply-adds for one image of layers that this table does not know, by layer name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``layer`` and ``type`` (names), ``output_shape`` (tuple, without the batch),
+        ``parameters`` and ``multiply_adds`` (int, for one image).
+
+    Raises
+    ------
+    ValueError
+        For a layer of unknown type: a silent zero would be wrong.
+
+    Notes
+    -----
+    Only products with a convolution's kernel or a dense matrix count, as in published counts.
+    Pooling compares or adds; activations, dropout, rescaling and batch normalisation (at
+    inference one product a value, which can be folded into the layer before it) count 0.
+    """
+    rows = []
+    for call in _calls(model):
+        parameters = call.layer.count_params() if call.layer else 0
+        cost = (known or {}).get(call.name)
+        cost = _multiply_adds(call) if cost is None else _whole(f"known[{call.name!r}]", cost, 0)
+        rows.append((call.name, call.kind, call.shape, parameters, cost))
+    columns = ["layer", "type", "output_shape", "parameters", "multiply_adds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def multiply_adds(model, known=None):
+    """Count a Keras model's multiply-adds for one image; see `layer_table`."""
+    return int(layer_table(model, known)["multiply_adds"].sum())
+
+
+def _multiply_adds(call):
+    layer = call.layer
+    if call.kind in _NO_PRODUCTS:
+        return 0
+    places, channels = call.sources[0].shape[:-1], call.sources[0].shape[-1]
+    if call.kind == "Dense":
+        return prod(places) * dense_multiply_adds(channels, layer.units)
+    if call.kind == "Conv2D":
+        return conv_multiply_adds(
+            call.shape[:2], channels, layer.filters, layer.kernel_size, layer.groups
+        )
+    if call.kind == "Conv2DTranspose":
+        return conv_multiply_adds(places, channels, layer.filters, layer.kernel_size)
+    if call.kind in ("DepthwiseConv2D", "SeparableConv2D"):
+        middle = channels * layer.depth_multiplier
+        cost = conv_multiply_adds(call.shape[:2], channels, middle, layer.kernel_size, channels)
+        if call.kind == "SeparableConv2D":
+            cost += conv_multiply_adds(call.shape[:2], middle, layer.filters, 1)
+        return cost
+    raise ValueError(
+        f"layer {call.name!r} has the type {call.kind}, whose multiply-adds are not known here; "
+        f"state them with known={{{call.name!r}: ...}}"
+    )
+
+
+# --- Receptive fields ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What the outputs of a layer see of the input, along one axis.
+
+    Attributes
+    ----------
+    size : int
+        Pixels from the first to the last that one output depends on.
+    jump : int
+        Pixels between the fields of neighbouring outputs; 0 where all share one field.
+    start : float
+        Centre of the first output's field. Pixels are numbered from 0 and a pixel's number is
+        its centre: a field of the pixels 0, 1 and 2 has the centre 1, one of 0 and 1 has 0.5.
+        Padding puts it, and parts of the field, outside of the image.
+    """
+
+    size: int
+    jump: int
+    start: float
+
+    def pixels(self, index=0):
+        """Give the first and last pixel that output number `index` sees, padding included."""
+        first = self.start + index * self.jump - (self.size - 1) / 2
+        return round(first), round(first) + self.size - 1
+
+
+def receptive_fields(layers_or_model, size=None, axis=0):
+    """Give the receptive field of every layer, along one axis.
+
+    Parameters
+    ----------
+    layers_or_model : list of tuple, or keras.Model
+        Tuples ``(kernel, stride, padding, dilation)``, of which the last three may be left
+        out (1, "valid", 1); or a built Keras model, Sequential or functional, with one image
+        as its input, channels last.
+    size : int, optional
+        Size of the image; for a list only, and needed only if a layer with a stride has
+        "same" padding, whose zeros depend on it.
+    axis : {0, 1}
+        For a model only: along the height or the width.
+
+    Returns
+    -------
+    dict of (int or str) to ReceptiveField
+        In order; keys are the positions in the list, or the names of the layers.
+
+    Raises
+    ------
+    ValueError
+        For a layer whose field is not known here, among them transposed convolutions, where
+        it differs from cell to cell, and for branches of different jumps that meet.
+
+    Notes
+    -----
+    The recursion of [2]_: a window that reaches over ``r`` cells makes the size grow by
+    ``(r - 1) * jump``; a stride multiplies the jump. Where branches meet, the field is the
+    smallest interval that holds the fields of all: the largest of them if their centres agree.
+    Flatten, Reshape, global pooling and all that follows have one field for all units: the
+    smallest interval that holds every pixel seen by any cell. That is the whole image, unless
+    strides leave a border unused. Before that point padding is part of a field.
+    Random augmentation, dropout and batch normalisation are taken as at inference.
+    """
+    if hasattr(layers_or_model, "layers"):
+        if axis not in (0, 1):
+            raise ValueError(f"axis must be 0 (height) or 1 (width), got {axis!r}")
+        calls = _calls(layers_or_model)
+        shapes = [call.shape for call in calls if call.kind == "InputLayer"]
+        if len(shapes) != 1 or len(shapes[0]) != 3:
+            raise ValueError(f"model must have one input (height, width, channels), got {shapes}")
+        views = {}
+        for call in calls:
+            sources = [views[source.name] for source in call.sources]
+            views[call.name] = _view(call, sources, axis, shapes[0][axis])
+        return {name: field for name, (field, _) in views.items()}
+    fields, field = {}, ReceptiveField(1, 1, 0.0)
+    for index, layer in enumerate(layers_or_model):
+        if not isinstance(layer, (tuple, list)) or not 1 <= len(layer) <= 4:
+            raise ValueError(
+                f"layer {index} must be (kernel, stride, padding, dilation), got {layer!r}"
+            )
+        window = (*layer, *(1, "valid", 1)[len(layer) - 1 :])
+        if size is None and window[2] == "same" and window[1] > 1:
+            raise ValueError(f'layer {index}, "same" padding with a stride, needs a size, got None')
+        # Without a stride, "same" padding is the same for inputs of every size.
+        field = fields[index] = _through(field, size or 1, *window)
+        size = output_size(size, *window) if size is not None else None
+    return fields
+
+
+def receptive_field(layers_or_model, size=None, axis=0):
+    """Give the receptive field of the last layer alone; see `receptive_fields`."""
+    fields = receptive_fields(layers_or_model, size, axis)
+    if not fields or len(getattr(layers_or_model, "outputs", [None])) != 1:
+        raise ValueError(
+            f"layers_or_model must hold a layer and have one output, got {layers_or_model!r}"
+        )
+    return list(fields.values())[-1]
+
+
+def _through(field, size, kernel, stride, padding, dilation):
+    before, _ = padding_widths(size, kernel, stride, padding, dilation)
+    reach = _reach(kernel, dilation)
+    return ReceptiveField(
+        field.size + (reach - 1) * field.jump,
+        field.jump * _whole("stride", stride),
+        field.start + ((reach - 1) / 2 - before) * field.jump,
+    )
+
+
+def _view(call, sources, axis, image):
+    """Give a layer's field, and the first and last real pixel that each of its cells sees.
+
+    The field is the closed formula, which padding does not touch; the pixels are followed cell
+    by cell, because only so is it known what padding and unused borders hide at the edges.
+    """
+    if call.kind == "InputLayer":
+        return ReceptiveField(1, 1, 0.0), [(pixel, pixel) for pixel in range(image)]
+    fields, seen = zip(*sources, strict=True)
+    jumps, places = {field.jump for field in fields}, {x.shape[:-1] for x in call.sources}
+    if jumps == {0}:
+        # Units that share one field have seen all that can be seen: no layer adds to it.
+        return _field(_join(field.pixels() for field in fields), 0), []
+    if call.kind in _MERGES and len(jumps) == 1 and places == {call.shape[:-1]}:
+        joined = _field(_join(field.pixels() for field in fields), *jumps)
+        return joined, [_join(cells) for cells in zip(*seen, strict=True)]
+    if call.kind in _GATHERS:
+        return _field(_join(seen[0]), 0), []
+    if call.kind in _POINTWISE or call.kind == "Dense":
+        return sources[0]
+    window, cells = _window(call, axis), len(seen[0])
+    (kernel, stride, padding, dilation), reach = window, _reach(window[0], window[3])
+    before, _ = padding_widths(cells, kernel, stride, padding, dilation)
+    starts = range(-before, output_size(cells, *window) * stride - before, stride)
+    taps = [range(start, start + reach, dilation) for start in starts]
+    seen = [_join(seen[0][tap] for tap in window if 0 <= tap < cells) for window in taps]
+    return _through(fields[0], cells, kernel, stride, padding, dilation), seen
+
+
+def _window(call, axis):
+    layer = call.layer
+    if call.kind in _CONVOLUTIONS:
+        dilation = layer.dilation_rate
+        dilation = dilation if isinstance(dilation, int) else dilation[axis]
+        return layer.kernel_size[axis], layer.strides[axis], layer.padding, dilation
+    if call.kind in _POOLS:
+        return layer.pool_size[axis], layer.strides[axis], layer.padding, 1
+    if call.kind == "ZeroPadding2D":
+        return 1, 1, layer.padding[axis], 1
+    raise ValueError(
+        f"layer {call.name!r} has the type {call.kind} and joins inputs of the shapes "
+        f"{[source.shape for source in call.sources]}: its receptive field is not known here"
+    )
+
+
+def _join(intervals):
+    intervals = [pixels for pixels in intervals if pixels]
+    if intervals:
+        return min(first for first, _ in intervals), max(last for _, last in intervals)
+    return None  # a window on padding alone
+
+
+def _field(pixels, jump):
+    first, last = pixels
+    return ReceptiveField(last - first + 1, jump, (first + last) / 2)

@@ -1,0 +1,324 @@
+"""Runs the notebooks: at full scale for their records, or at quick scale for their pages.
+
+``python -m utils.results`` is what ``make results`` runs: every notebook that holds an
+experiment, on full MNIST. Only what the experiments record counts; outputs are discarded. What
+is recorded already is not run again, so a run that was stopped goes on where it stood.
+
+``python -m utils.results --store`` is what ``make notebooks`` runs: every notebook at quick
+scale, with its outputs stored in place.
+"""
+
+import argparse
+import asyncio
+import difflib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+from utils import book
+
+LEDGER = Path("chapters") / "claims.yml"
+
+# All that a notebook keeps about its kernel: versions and paths of one machine stay out.
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+
+
+class NotebookError(RuntimeError):
+    """A notebook cannot be run, or must not be stored."""
+
+
+class _Client(NotebookClient):
+    """Shows what a cell writes to its standard error while it runs, and stops on Ctrl-C."""
+
+    def __init__(self, notebook, **settings):
+        super().__init__(notebook, **settings)
+        self.stderr_of_cell = {}
+        self.stopped = False
+
+    async def async_start_new_kernel(self, **settings):
+        task = asyncio.current_task()
+
+        def stop():
+            # To nbclient a cancelled cell and a dead kernel are one and the same error.
+            self.stopped = True
+            task.cancel()
+
+        try:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
+        except RuntimeError:  # Windows has no such handlers
+            pass
+        await super().async_start_new_kernel(**settings)
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
+            text = msg["content"]["text"]
+            self.stderr_of_cell[cell_index] = self.stderr_of_cell.get(cell_index, "") + text
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        return super().process_message(msg, cell, cell_index)
+
+
+def execute(path, scale, claim=None):
+    """Run one notebook from its first cell to its last in a kernel of its own.
+
+    Parameters
+    ----------
+    path : path
+        The notebook; the kernel works in its folder.
+    scale : {"quick", "full"}
+        What the kernel's ``MNIST_SCALE`` says.
+    claim : str, optional
+        What the kernel's ``MNIST_CLAIM`` says: its experiment is the only one that is run.
+
+    Returns
+    -------
+    notebook : nbformat.NotebookNode
+        The executed notebook; the file is untouched.
+    stderr : dict of int to str
+        What cells wrote to their standard error, by the cell's position.
+
+    Raises
+    ------
+    ValueError
+        If `scale` is neither of the two.
+    NotebookError
+        If a cell fails or the kernel dies; the message names the cell.
+    KeyboardInterrupt
+        On Ctrl-C, after the kernel is gone.
+    """
+    if scale not in ("quick", "full"):
+        raise ValueError(f"scale={scale!r} must be 'quick' or 'full'")
+    path = Path(path)
+    notebook = nbformat.read(path, as_version=4)
+    environment = {
+        **os.environ,
+        "MNIST_SCALE": scale,
+        "MNIST_PROGRESS": "terminal",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+    }
+    environment.pop("MNIST_CLAIM", None)
+    if claim is not None:
+        environment["MNIST_CLAIM"] = claim
+    client = _Client(
+        notebook,
+        kernel_name=KERNEL["name"],
+        timeout=None,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.resolve().parent)}},
+    )
+    try:
+        # What a cell writes comes as a message; left open, the kernel's stderr would show it twice.
+        asyncio.run(client.async_execute(env=environment, stderr=subprocess.DEVNULL))
+    except CellExecutionError as error:
+        raise NotebookError(
+            f"cell {_failed_cell(notebook)}: {error.ename}: {error.evalue}\n{error.traceback}"
+        ) from None
+    except (DeadKernelError, asyncio.CancelledError) as error:
+        if client.stopped:
+            raise KeyboardInterrupt from None
+        raise NotebookError(f"the kernel died (out of memory?): {error}") from None
+    return notebook, client.stderr_of_cell
+
+
+def _failed_cell(notebook):
+    for position, cell in enumerate(notebook.cells):
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return position
+    return "?"
+
+
+def tidy(notebook, stderr=None):
+    """Take out of an executed notebook what would differ at its next run.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        Executed; it is not changed.
+    stderr : dict of int to str, optional
+        What cells wrote to their standard error, by the cell's position, as `execute` gives it.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        Without progress bars, machine and versions; with names of cells and widgets that depend
+        on their place alone.
+
+    Raises
+    ------
+    NotebookError
+        If a cell wrote anything but a progress bar to its standard error: a page shows none.
+    """
+    for position, text in (stderr or {}).items():
+        # A progress bar rewrites its line: each of its lines starts with a carriage return.
+        loose = [line for line in text.split("\n") if line.strip() and not line.startswith("\r")]
+        if loose:
+            raise NotebookError(f"cell {position} wrote to its standard error: {loose[0].strip()}")
+    text = nbformat.writes(notebook)
+    widgets = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    for number, model in enumerate(widgets):
+        text = text.replace(model, f"widget-{number:05d}")
+    result = nbformat.reads(text, as_version=4)
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    if widgets:
+        metadata["widgets"] = result.metadata["widgets"]
+    result.metadata = nbformat.from_dict(metadata)
+    result.nbformat, result.nbformat_minor = 4, 5
+    seen = set()
+    for position, cell in enumerate(result.cells):
+        if not cell.get("id") or cell["id"] in seen:
+            cell["id"] = f"cell-{position:03d}"
+        seen.add(cell["id"])
+        for name in ("execution", "collapsed", "ExecuteTime"):
+            cell.metadata.pop(name, None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    nbformat.validate(result)
+    return result
+
+
+def store(notebook, path):
+    """Write a notebook so that its file is either the old one or the whole new one.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        What to write.
+    path : path
+        Where to.
+    """
+    path = Path(path)
+    half = path.with_name(f".{path.name}.half")
+    try:
+        nbformat.write(notebook, half)
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def holds_experiment(path):
+    """Say whether a code cell of a notebook defines an experiment.
+
+    Parameters
+    ----------
+    path : path
+        The notebook.
+
+    Returns
+    -------
+    bool
+    """
+    notebook = nbformat.read(path, as_version=4)
+    return any(
+        cell.cell_type == "code" and re.search(r"\bExperiment\s*\(", cell.source)
+        for cell in notebook.cells
+    )
+
+
+def notebook_of_claim(claim, root=book.ROOT):
+    """Notebook of the chapter that settles a claim.
+
+    Parameters
+    ----------
+    claim : str
+        Its id in the ledger, ``chapters/claims.yml``.
+    root : path
+        The repository.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If the ledger has no such claim, or the book does not have its chapter yet.
+    """
+    root = Path(root)
+    ledger = yaml.safe_load((root / LEDGER).read_text(encoding="utf-8"))
+    chapters = {entry["id"]: entry["chapter"] for entry in ledger["claims"]}
+    if claim not in chapters:
+        near = ", ".join(difflib.get_close_matches(str(claim), chapters, n=3))
+        hint = f"; did you mean {near}?" if near else ", which lists the ids that are allowed"
+        raise ValueError(f"claim={claim!r} is not in {LEDGER}{hint}")
+    for path in book.notebooks(root):
+        if path.stem == chapters[claim]:
+            return path
+    raise ValueError(
+        f"claim={claim!r} belongs to the chapter {chapters[claim]!r}, which is not in _toc.yml yet"
+    )
+
+
+def main(arguments=None):
+    """Run the notebooks and report; see the module's text."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.results",
+        description="Run the experiments on full MNIST and record them; resumes where it stood.",
+    )
+    parser.add_argument("notebooks", nargs="*", type=Path, help="these alone (all by default)")
+    parser.add_argument("--claim", help="only the experiment of this claim (an id of the ledger)")
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="run at quick scale instead, and store the outputs in the notebooks",
+    )
+    options = parser.parse_args(arguments)
+    if options.claim and (options.store or options.notebooks):
+        parser.error("--claim goes with neither --store nor a notebook")
+    for path in options.notebooks:
+        if path.suffix != ".ipynb" or not path.is_file():
+            parser.error(f"no notebook {str(path)!r} here")
+    try:
+        paths = _chosen(options)
+    except ValueError as error:
+        parser.error(str(error))
+    if not paths:
+        print("No notebook of the book holds an experiment yet.")
+        return 0
+    return _run_all(paths, options)
+
+
+def _chosen(options):
+    if options.claim:
+        return [notebook_of_claim(options.claim)]
+    if options.notebooks:
+        return options.notebooks
+    paths = book.notebooks()
+    return paths if options.store else [path for path in paths if holds_experiment(path)]
+
+
+def _run_all(paths, options):
+    scale = "quick" if options.store else "full"
+    failures = {}
+    for number, path in enumerate(paths, start=1):
+        name = os.path.relpath(path)
+        print(f"[{number}/{len(paths)}] {name}, {scale} scale", flush=True)
+        start = time.monotonic()
+        try:
+            notebook, stderr = execute(path, scale, options.claim)
+            if options.store:
+                store(tidy(notebook, stderr), path)
+        except NotebookError as error:
+            failures[name] = str(error)
+            print(f"      failed: {error}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print(f"\nStopped in {name}.", "The finished runs are recorded." * (scale == "full"))
+            return 130
+        else:
+            print(f"      {time.monotonic() - start:.0f} s", flush=True)
+    for name, reason in failures.items():
+        print(f"FAIL {name}: {reason.splitlines()[0]}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
