@@ -295,17 +295,17 @@ def test_an_interval_is_written_with_signs_in_its_unit():
     assert Comparison(**COMPARISON).write_interval(estimate) == "+0.30 [−0.10, +0.71] points"
 
 
-def test_verdicts_are_joined_as_the_method_says():
+def test_of_several_verdicts_the_worst_decides():
     for number in (1, 2, 3):
         for verdicts in itertools.product(Verdict, repeat=number):
             if REFUTED in verdicts:
                 expected = REFUTED
-            elif UNDECIDED in verdicts:
-                expected = UNDECIDED
+            elif NO_DIFFERENCE in verdicts:
+                expected = NO_DIFFERENCE
             elif all(verdict is SUPPORTED for verdict in verdicts):
                 expected = SUPPORTED
             else:
-                expected = NO_DIFFERENCE
+                expected = UNDECIDED
             assert join(verdicts) is expected, verdicts
 
 
@@ -369,6 +369,27 @@ def test_an_arm_that_is_missing_leaves_its_comparison_and_the_claim_open(ledger)
         ("an-experiment", "quick"),
         ("an-experiment", "full"),
         ("another", "full"),
+    ]
+
+
+@pytest.mark.parametrize("kept", [[0], [0, 1]], ids=["one seed", "two of three"])
+def test_a_half_recorded_arm_leaves_its_comparison_open(ledger, kept):
+    frame = both("full", first=[0.9, 0.91, 0.92], second=[0.8, 0.82, 0.81])
+    half = frame[(frame["arm"] != "first") | frame["seed"].isin(kept)]
+    assert settle("a-claim", full=half).rows == ()
+    assert len(settle("a-claim", full=frame).rows) == 2
+
+
+def test_experiments_at_different_scales_are_told_apart_in_one_frame(ledger):
+    quick = both("quick", first=[0.9, 0.91], second=[0.8, 0.82])
+    full = both("full", first=[0.9, 0.91], second=[0.8, 0.82])
+    mixed = pd.concat(
+        [full[full["experiment"] == "an-experiment"], quick[quick["experiment"] == "another"]]
+    )
+    rows = settle("a-claim", mixed).rows
+    assert [(comparison.experiment, scale) for comparison, scale, *_ in rows] == [
+        ("an-experiment", "full"),
+        ("another", "quick"),
     ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -137,6 +137,7 @@ def test_without_any_spread_the_interval_is_a_point():
     st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=12),
     st.sampled_from(["quick", "full"]),
 )
+@settings(deadline=None)
 def test_exchanging_the_arms_turns_the_interval_round(pairs, scale):
     first, second = zip(*pairs, strict=True)
     frame = frame_of(scale, a=first, b=second)
@@ -205,6 +206,7 @@ def test_newcombe_intervals_are_the_published_ones(
     st.integers(1, 20),
     st.floats(0.5, 0.999),
 )
+@settings(deadline=None)
 def test_intervals_of_proportions_stay_in_range_and_hold_the_estimate(k, n, m, j, confidence):
     assume(k <= n and m <= j)
     frame = frame_of(a=[1] * k + [0] * (n - k), b=[1] * m + [0] * (j - m))
@@ -262,6 +264,7 @@ def test_each_place_of_the_interval_has_its_verdict(low, high, increase, decreas
 
 
 @given(st.floats(-5, 5), st.floats(0, 5), st.floats(0.01, 3))
+@settings(deadline=None)
 def test_turning_the_difference_round_exchanges_increase_and_decrease(low, width, margin):
     there, back = between(low, low + width), between(-low - width, -low)
     assert judge(there, margin, "increase") is judge(back, margin, "decrease")
@@ -289,6 +292,7 @@ def test_verdicts_read_as_the_ledger_says_them():
     st.sampled_from(EXPECTATIONS),
     st.sampled_from(["quick", "full"]),
 )
+@settings(deadline=None)
 def test_the_p_value_is_below_5_percent_exactly_when_the_verdict_is_decided(
     differences, margin, expect, scale
 ):
@@ -343,6 +347,7 @@ def test_false_discoveries_are_controlled_as_benjamini_and_hochberg_say():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 0.5))
+@settings(deadline=None)
 def test_false_discovery_control_keeps_no_more_than_the_single_verdicts(p_values, rate):
     stands = control_false_discoveries(p_values, rate)
     assert stands.tolist() == multipletests(p_values, rate, "fdr_bh")[0].tolist()

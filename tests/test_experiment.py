@@ -1,5 +1,6 @@
 """Running experiments: real training on a few images, real interruptions, real files."""
 
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import keras
@@ -755,43 +757,72 @@ else:
 
 
 def interrupted():
-    return Experiment("x", "c", {"a": tiny, "b": conv}, 4, Fit(1, 32, 100))
+    return Experiment("x", "c", {"a": eager, "b": other}, 8, SHORT)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
-def test_stopped_at_any_moment_it_loses_at_most_the_run_in_progress(how, full_scale, tmp_path):
+def test_stopped_at_any_moment_it_loses_at_most_the_run_in_progress(full_scale):
     moments = random.Random(0)
     experiment_, path = interrupted(), full_scale / "x.jsonl"
-    counts = [0]
-    for _ in range(2):
+    before = 0
+    for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         process = python(WORK, full_scale)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         # Somewhere after its next record: before, in and after the recording of another one.
-        while process.poll() is None and count_lines(path) <= counts[-1]:
+        while process.poll() is None and count_lines(path) <= before:
             time.sleep(0.005)
-        time.sleep(moments.uniform(0, 1))
+        time.sleep(moments.uniform(0, 0.6))
         finished = count_lines(path)
         process.send_signal(how)
-        output, _ = process.communicate(timeout=60)
-        assert output in (("", "done\n") if how == signal.SIGKILL else ("interrupted\n", "done\n"))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+        if process.poll() is None:  # Python drops an interrupt that comes while it frees objects.
+            process.send_signal(how)
+        output, error = process.communicate(timeout=60)
+        if how == signal.SIGINT:
+            assert output == "interrupted\n", error
+        assert process.returncode == (0 if how == signal.SIGINT else -how)
         found, damaged = experiment_.record_file.read()
-        assert damaged == [] and len(found) >= finished > counts[-1]
-        counts.append(len(found))
+        assert damaged == [] and len(found) >= finished > before
+        before = len(found)
     frame = run(experiment_, "full")
     found, damaged = experiment_.record_file.read()
     runs = [(record["arm"], record["seed"]) for record in found]
-    assert damaged == [] and len(runs) == len(set(runs)) == 8
-    assert len(last_epoch(frame)) == 8 and recorded(experiment_).complete
+    assert before < 16 and damaged == [] and len(runs) == len(set(runs)) == 16
+    assert len(last_epoch(frame)) == 16 and recorded(experiment_).complete
 
 
 def count_lines(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def test_an_interrupt_is_not_lost_while_garbage_is_collected(full_scale, monkeypatch):
+    clear = keras.utils.clear_session
+
+    class Kept:
+        pass
+
+    def interrupted_clear():
+        kept = Kept()
+        # What such a callback raises, Python prints and drops.
+        reference = weakref.ref(kept, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        del kept
+        assert reference() is None
+        clear()
+
+    monkeypatch.setattr(keras.utils, "clear_session", interrupted_clear)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted(), "quick")
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_two_that_run_the_same_experiment_at_once_record_each_run_once(full_scale):
-    both = [python(WORK, full_scale) for _ in range(2)]
-    outputs = [each.communicate(timeout=300) for each in both]
-    assert [output for output, _ in outputs] == 2 * ["ready\ndone\n"], outputs
+    another = python(WORK, full_scale)
+    assert another.stdout.readline() == "ready\n", another.stderr.read()
+    frame = run(interrupted(), "full")
+    output, error = another.communicate(timeout=300)
+    assert output == "done\n", error
     found, damaged = interrupted().record_file.read()
     runs = [(record["arm"], record["seed"]) for record in found]
-    assert damaged == [] and len(runs) == len(set(runs)) == 8
+    assert damaged == [] and len(runs) == len(set(runs)) == 16
+    assert len(last_epoch(frame)) == 16

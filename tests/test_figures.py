@@ -212,13 +212,15 @@ def test_settings_made_elsewhere_do_not_change_what_is_stored():
 
 def test_curves_show_the_mean_and_the_spread_of_each_arm():
     frame = runs_of(
-        one=[[0.5, 0.6, 0.7], [0.7, 0.8, 0.6]], two=[[0.1, 0.2, 0.3]], three=[[1.0, 1.0, 1.0]]
+        one=[[0.5, 0.6, 0.7], [0.7, 0.8, 0.6], [0.51, 0.61, 0.62]],
+        two=[[0.1, 0.2, 0.3]],
+        three=[[1.0, 1.0, 1.0]],
     )
     axes = bare_axes()
     figures.curves(axes, frame, "test_accuracy", percent=True)
     assert [line.get_label() for line in axes.lines] == ["one", "two", "three"]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [1, 2, 3])
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [60, 70, 65])
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [57, 67, 64])
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [10, 20, 30])
     corners = {tuple(np.round(corner, 6)) for corner in axes.collections[0].get_paths()[0].vertices}
     assert corners == {(1, 50), (2, 60), (3, 60), (1, 70), (2, 80), (3, 70)}

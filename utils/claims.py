@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from utils import evidence
+from utils import data, evidence
 from utils.evidence import Estimate, Verdict
 
 LEDGER = Path(__file__).resolve().parent.parent / "chapters" / "claims.yml"
@@ -278,8 +278,8 @@ def settle(
     claim_id : str
         Its id in the ledger.
     quick, full : pandas.DataFrame, optional
-        What ``run`` returns, and the ``frame`` of what ``recorded`` returns. An empty frame, or
-        one that lacks an arm of a comparison, leaves that comparison open at its scale.
+        What ``run`` returns, and the ``frame`` of what ``recorded`` returns. A comparison whose
+        arms have not both run on the same seeds, two at least, is left open at that scale.
 
     Returns
     -------
@@ -299,20 +299,28 @@ def settle(
     claim = ledger[claim_id]
     if not claim.comparisons:
         raise LedgerError(f"claim {claim_id}: it has no comparisons in {LEDGER.name}")
-    # By scale, because a notebook that is run at full scale has the same runs in both.
-    frames = {
-        frame["scale"].iloc[0]: frame
-        for frame in (quick, full)
-        if frame is not None and not frame.empty
-    }
+    frames = [frame for frame in (quick, full) if frame is not None and not frame.empty]
+    if not frames:
+        return Settlement(claim, ())
+    # A notebook that is run at full scale has the same runs in both.
+    runs = pd.concat(frames).drop_duplicates(["experiment", "scale", "arm", "seed", "epoch"])
     rows = []
     for comparison in claim.comparisons:
-        for scale, frame in frames.items():
-            part = frame[frame["experiment"] == comparison.experiment]
-            if {comparison.treatment, comparison.baseline} <= set(part["arm"]):
+        for scale in data.SCALES:
+            part = runs[(runs["experiment"] == comparison.experiment) & (runs["scale"] == scale)]
+            if _comparable(part, comparison):
                 estimate = comparison.estimate(part)
                 rows.append((comparison, scale, estimate, comparison.judge(estimate)))
     return Settlement(claim, tuple(rows))
+
+
+def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:
+    """Tell whether both arms have run on the same seeds, and on at least two."""
+    first, second = (
+        set(runs.loc[runs["arm"] == arm, "seed"])
+        for arm in (comparison.treatment, comparison.baseline)
+    )
+    return first == second and len(first) > 1
 
 
 def _claim(entry: dict, sources: set[str]) -> Claim:
@@ -345,7 +353,7 @@ def _comparison(name: str, entry: dict) -> Comparison:
     expect, margin, unit = entry["expect"], entry["margin"], entry.get("unit", "")
     allowed = evidence.EXPECTATIONS
     _check(name, "expect", expect, expect in allowed, f"one of {allowed}")
-    positive = isinstance(margin, (int, float)) and margin > 0
+    positive = isinstance(margin, (int, float)) and margin is not True and margin > 0
     _check(name, "margin", margin, positive, "a number above 0")
     _check(name, "unit", unit, unit in _UNITS, f"one of {tuple(_UNITS)}")
     return Comparison(**entry)

@@ -11,6 +11,8 @@ import operator
 import os
 import platform
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -245,7 +247,7 @@ class Experiment:
         known = data.full_fingerprint() if scale == "full" else data.load_mnist(scale).fingerprint
         prints = {}
         for name, arm in self.arms_at(scale).items():
-            keras.utils.clear_session()
+            _clear_session()
             # Some layers draw a seed of their own when they are built, and show it as a setting.
             keras.utils.set_random_seed(0)
             try:
@@ -557,6 +559,24 @@ def _column(metric: str) -> str:
     return f"test_{metric[4:]}" if metric.startswith("val_") else metric
 
 
+def _clear_session() -> None:
+    """Forget what Keras kept of earlier models; Ctrl-C in the meantime counts afterwards.
+
+    It collects garbage, and Python drops an interrupt that comes while it cleans up after one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        keras.utils.clear_session()
+        return
+    held = []
+    usual = signal.signal(signal.SIGINT, lambda *interrupt: held.append(interrupt))
+    try:
+        keras.utils.clear_session()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if held:
+        raise KeyboardInterrupt
+
+
 def _build(arm: Arm) -> keras.Model:
     model = arm.build()
     if not isinstance(model, keras.Model) or not model.compiled:
@@ -581,7 +601,7 @@ def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
     if arm.prepare is not None:
         split = arm.prepare(split, np.random.default_rng(seed))
     targets = arm.targets or (lambda labels: labels)
-    keras.utils.clear_session()
+    _clear_session()
     keras.utils.set_random_seed(seed)
     model = _build(arm)
     model.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.

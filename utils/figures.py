@@ -146,7 +146,7 @@ def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
         # Laid out once: a second time would start from the first, and move it a little.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(drawing, format="svg")
     svg = drawing.getvalue()
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
     opening = (
