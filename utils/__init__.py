@@ -1,4 +1,4 @@
-"""Helper modules of the course: what every chapter needs, and nothing that a chapter should show."""
+"""Helper modules: what every chapter needs, and nothing that a chapter should show."""
 
 import os
 

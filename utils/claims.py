@@ -334,8 +334,8 @@ def _claim(entry: dict, sources: set[str]) -> Claim:
     exact = entry.get("exact")
     if exact is not None:
         _check_fields(f"claim {name}, exact", exact, {"verdict", "note", "tests"}, set())
-        words = [str(verdict) for verdict in Verdict]
-        _check(name, "exact verdict", exact["verdict"], exact["verdict"] in words, f"one of {words}")
+        verdict, words = exact["verdict"], [str(verdict) for verdict in Verdict]
+        _check(name, "exact verdict", verdict, verdict in words, f"one of {words}")
     return Claim(
         **{
             **entry,

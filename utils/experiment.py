@@ -606,22 +606,33 @@ def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
     model = _build(arm)
     model.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
     watch = _Watch()
+    x, y = split.x_train, targets(split.y_train)
+    test = split.x_test, targets(split.y_test)
+    orders = np.random.default_rng((seed, 1))
+    epochs = []
     start = time.perf_counter()
-    history = model.fit(
-        split.x_train,
-        targets(split.y_train),
-        epochs=fit.epochs,
-        batch_size=fit.batch_size,
-        validation_data=(split.x_test, targets(split.y_test)),
-        validation_batch_size=_TEST_BATCH,
-        callbacks=[watch],
-        verbose=0,
-    ).history
+    for epoch in range(fit.epochs):
+        if epoch:
+            # Once it is seeded, Keras shuffles in every epoch alike. So the images are dealt anew.
+            order = orders.permutation(len(x))
+            x, y = x[order], y[order]
+        history = model.fit(
+            x,
+            y,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            batch_size=fit.batch_size,
+            validation_data=test,
+            validation_batch_size=_TEST_BATCH,
+            callbacks=[watch],
+            verbose=0,
+        ).history
+        metrics = {_column(metric): float(values[0]) for metric, values in history.items()}
+        epochs.append({**metrics, "seconds": round(watch.seconds[epoch], 3)})
     seconds = time.perf_counter() - start
-    columns = {_column(metric): values for metric, values in history.items()}
     taken = {}
     for column, measure in measures.items():
-        if column in columns:
+        if column in metrics:
             raise ValueError(f"its measure {column!r} has the name of a metric; rename it")
         value = float(measure(model, split))
         if not np.isfinite(value):
@@ -633,11 +644,7 @@ def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
         "train_size": len(split.x_train),
         "test_size": len(split.x_test),
         "parameters": model.count_params(),
-        "epochs": [
-            {metric: float(values[epoch]) for metric, values in columns.items()}
-            | {"seconds": round(watch.seconds[epoch], 3)}
-            for epoch in range(fit.epochs)
-        ],
+        "epochs": epochs,
         "measures": taken,
         "seconds": round(seconds, 3),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),

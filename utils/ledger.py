@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def outcome(self) -> str:
-        """The verdict in words: of the full-scale runs, or of the exact part, or that it is open."""
+        """The verdict in words, of the full-scale runs or of the exact part, or that it is open."""
         if self.full is not None and self.full.verdict("full"):
             return str(self.full.verdict("full"))
         if self.claim.exact is not None and self.claim.kind == "exact":
@@ -326,8 +326,8 @@ def interval_svg(comparison: Comparison, estimate: Estimate) -> str:
 
     wide = 190 * comparison.margin / reach
     return (
-        f'<svg class="interval" role="img" viewBox="0 0 200 18" aria-label="{html.escape(comparison.says)}: '
-        f'{comparison.write_interval(estimate)}">'
+        f'<svg class="interval" role="img" viewBox="0 0 200 18" aria-label="'
+        f'{html.escape(comparison.says)}: {comparison.write_interval(estimate)}">'
         f'<rect x="{x(-comparison.margin)}" y="0" width="{wide:.1f}" height="18" class="margin"/>'
         f'<line x1="100" x2="100" y1="0" y2="18" class="zero"/>'
         f'<line x1="{x(low)}" x2="{x(high)}" y1="9" y2="9" class="reach"/>'
@@ -336,4 +336,6 @@ def interval_svg(comparison: Comparison, estimate: Estimate) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} minutes"
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{max(1, round(seconds / 60))} minutes"
