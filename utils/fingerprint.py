@@ -22,6 +22,8 @@ import numpy as np
 _BOOKKEEPING = {"module", "registered_name", "build_config", "shared_object_id", "metrics"}
 
 _LIBRARIES = ("keras", "tensorflow", "numpy", "builtins")
+# Fields of a syntax tree that not every version of Python has, or that repeat what stands around.
+_NO_MEANING = {"ctx", "kind", "type_comment", "type_params", "type_ignores"}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -164,7 +166,22 @@ def _canonical(function: Callable) -> str:
             "are functions, lambdas and classes defined in a file or in a notebook cell, and "
             "functools.partial of them"
         ) from error
-    return "\n".join(sorted(ast.unparse(node) for node in nodes))
+    return "\n".join(sorted(json.dumps(_tree(node)) for node in nodes))
+
+
+def _tree(node):
+    """Turn a syntax tree into plain lists that are the same in every supported Python.
+
+    ``ast.unparse`` and ``ast.dump`` write some trees differently from version to version.
+    """
+    if isinstance(node, ast.AST):
+        parts = [
+            [name, _tree(value)]
+            for name, value in ast.iter_fields(node)
+            if name not in _NO_MEANING and value is not None and value != []
+        ]
+        return [type(node).__name__, *parts]
+    return [_tree(each) for each in node] if isinstance(node, list) else repr(node)
 
 
 @functools.lru_cache(maxsize=8)
