@@ -164,6 +164,7 @@ if len(sys.argv) > 4:  # Starts when as many are ready as there shall be.
         time.sleep(0.001)
 for seed in range(int(sys.argv[3])):
     file.append({"arm": sys.argv[2], "seed": seed, "fingerprint": {}, "epochs": [0.1] * 40})
+    time.sleep(0.005)  # Runs take time: one writer must not be done before the other looks again.
 """
 
 
