@@ -37,7 +37,11 @@ class LedgerError(ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One difference that a measured claim rests on, as written before the run.
+    """One quantity that a measured claim rests on, as written before the run.
+
+    With a baseline it is the difference between two arms. Without one it is the mean of one arm,
+    judged against zero: its metric is then a difference itself, such as
+    ``accuracy_at_4 - test_accuracy``.
 
     Attributes
     ----------
@@ -47,12 +51,14 @@ class Comparison:
         Name of the experiment that holds both arms.
     metric : str
         A column of its table, or an expression of columns such as ``test_accuracy < 0.5``.
-    treatment, baseline : str
-        Arms; the difference is treatment minus baseline.
+    treatment : str
+        An arm.
+    baseline : str or None
+        The arm whose metric is subtracted, if any.
     expect : {"increase", "decrease", "no difference"}
-        What the claim says of the difference.
+        What the claim says of the quantity.
     margin : float
-        The smallest difference that counts, in the metric's own unit.
+        The smallest amount that counts, in the metric's own unit.
     unit : {"points", "share", ""}
         How it is written: an accuracy in percentage points, a share, or as it is.
     """
@@ -61,13 +67,18 @@ class Comparison:
     experiment: str
     metric: str
     treatment: str
-    baseline: str
     expect: str
     margin: float
+    baseline: str | None = None
     unit: str = ""
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that it needs."""
+        return (self.treatment,) if self.baseline is None else (self.treatment, self.baseline)
+
     def estimate(self, frame: pd.DataFrame) -> Estimate:
-        """Estimate the difference from the runs of its experiment.
+        """Estimate the quantity from the runs of its experiment.
 
         Parameters
         ----------
@@ -77,11 +88,15 @@ class Comparison:
         Returns
         -------
         utils.evidence.Estimate
-            A difference of proportions where the metric is a condition, of means otherwise.
+            A proportion, or a difference of two, where the metric is a condition; a mean, or a
+            difference of two, otherwise.
         """
         values = frame.eval(self.metric)
         happened = values.dtype == bool
         measured = frame.assign(**{self.metric: values.astype(float)})
+        if self.baseline is None:
+            average = evidence.proportion if happened else evidence.mean
+            return average(measured, self.metric, self.treatment)
         compare = evidence.proportion_difference if happened else evidence.paired_difference
         return compare(measured, self.metric, self.treatment, self.baseline)
 
@@ -315,12 +330,9 @@ def settle(
 
 
 def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:
-    """Tell whether both arms have run on the same seeds, and on at least two."""
-    first, second = (
-        set(runs.loc[runs["arm"] == arm, "seed"])
-        for arm in (comparison.treatment, comparison.baseline)
-    )
-    return first == second and len(first) > 1
+    """Tell whether its arms have run on the same seeds, and on at least two."""
+    seeds = [set(runs.loc[runs["arm"] == arm, "seed"]) for arm in comparison.arms]
+    return seeds[0] == seeds[-1] and len(seeds[0]) > 1
 
 
 def _claim(entry: dict, sources: set[str]) -> Claim:
@@ -348,8 +360,8 @@ def _claim(entry: dict, sources: set[str]) -> Claim:
 
 
 def _comparison(name: str, entry: dict) -> Comparison:
-    required = {"says", "experiment", "metric", "treatment", "baseline", "expect", "margin"}
-    _check_fields(f"claim {name}, comparison", entry, required, {"unit"})
+    required = {"says", "experiment", "metric", "treatment", "expect", "margin"}
+    _check_fields(f"claim {name}, comparison", entry, required, {"baseline", "unit"})
     expect, margin, unit = entry["expect"], entry["margin"], entry.get("unit", "")
     allowed = evidence.EXPECTATIONS
     _check(name, "expect", expect, expect in allowed, f"one of {allowed}")

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 __all__ = [
     "MNIST",
@@ -394,6 +395,39 @@ def shift(x, dy: int, dx: int) -> np.ndarray:
         :, max(-dy, 0) : height - dy, max(-dx, 0) : width - dx
     ]
     return moved
+
+
+def rotate(x, degrees: float) -> np.ndarray:
+    """Turn images around their centre; black comes in at the corners.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (n, height, width, channels) or (n, height, width)
+        Images in 0..1.
+    degrees : float
+        Angle, counter-clockwise as you look at the image.
+
+    Returns
+    -------
+    ndarray
+        New array in 0..1 with the shape and type of `x`.
+
+    Raises
+    ------
+    ValueError
+        If `x` is not such an array, or `degrees` is not finite.
+
+    Notes
+    -----
+    Values between pixels are interpolated linearly, so every turn but those by multiples of a
+    right angle blurs the image slightly. Done by ``scipy.ndimage.rotate``.
+    """
+    _check_images(x)
+    _check_unit_range(x, "x")
+    if not np.isfinite(degrees):
+        raise ValueError(f"degrees is {degrees!r}; allowed is a finite number")
+    turned = ndimage.rotate(x, degrees, axes=(2, 1), reshape=False, order=1)
+    return turned.clip(0, 1).astype(x.dtype, copy=False)
 
 
 def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -7,6 +7,66 @@ with quiet_native_stderr():
     from keras import layers
 
 
+def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 0.002):
+    """Compile a network for MNIST from its hidden layers.
+
+    Parameters
+    ----------
+    *hidden : keras.layers.Layer
+        The layers between the image and the last dense one; the last of them gives a vector.
+    classes : int
+        Outputs of the last dense layer, at least 2.
+    learning_rate : float
+        Of the Adam optimizer, above 0.
+
+    Returns
+    -------
+    keras.Sequential
+        Input (28, 28, 1) with pixels in 0..1, a logit for each class out. Compiled with the
+        cross-entropy of the logits.
+    """
+    net = keras.Sequential([keras.Input((28, 28, 1)), *hidden, layers.Dense(classes)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
+    return net
+
+
+def pairs(count: int) -> keras.Sequential:
+    """Build pairs-1, pairs-2, pairs-3, or the same with a fourth pair.
+
+    Parameters
+    ----------
+    count : int
+        Pairs of a convolution and a pooling, 1 to 4.
+
+    Returns
+    -------
+    keras.Sequential
+        Not compiled; input (28, 28, 1), ten probabilities out.
+
+    Raises
+    ------
+    ValueError
+        When `count` is none of the four.
+
+    Notes
+    -----
+    The networks of source S2 (see the ledger), which names three; the fourth pair has the 128
+    filters that the source gives for a larger image. From the third pair on the pooling is padded,
+    so that 7 becomes 4 and not 3.
+    """
+    if count not in (1, 2, 3, 4):
+        raise ValueError(f"count={count!r}; allowed are 1, 2, 3 and 4")
+    net = keras.Sequential([keras.Input((28, 28, 1))])
+    for number, filters in enumerate((24, 48, 64, 128)[:count]):
+        net.add(layers.Conv2D(filters, 5, padding="same", activation="relu"))
+        net.add(layers.MaxPooling2D(2, padding="same" if number >= 2 else "valid"))
+    net.add(layers.Flatten())
+    net.add(layers.Dense(256, activation="relu"))
+    net.add(layers.Dense(10, activation="softmax"))
+    return net
+
+
 def net_single() -> keras.Sequential:
     """Build net-single: one convolution before each of three poolings.
 
