@@ -379,6 +379,44 @@ def test_a_half_recorded_arm_leaves_its_comparison_open(ledger, kept):
     assert len(settle("a-claim", full=frame).rows) == 2
 
 
+ALONE = {
+    **{key: value for key, value in COMPARISON.items() if key != "baseline"},
+    "metric": "test_accuracy - 0.9",
+}
+
+
+def alone(write, **fields):
+    entry = {**ENTRY, "comparisons": [{**ALONE, **fields}]}
+    (comparison,) = load_ledger(write(entry))["a-claim"].comparisons
+    return comparison
+
+
+def test_without_a_baseline_the_arm_itself_is_judged_against_zero(write):
+    comparison = alone(write)
+    assert comparison.baseline is None and comparison.arms == ("first",)
+    frame = frame_of(first=[0.95, 0.96, 0.97], second=[0.1, 0.2, 0.3])
+    estimate = comparison.estimate(frame)
+    assert estimate.value == pytest.approx(0.06) and estimate.runs == 3
+    assert comparison.judge(estimate) is SUPPORTED
+    assert comparison.judge(comparison.estimate(frame_of(first=[0.85, 0.84, 0.83]))) is REFUTED
+
+
+def test_without_a_baseline_a_condition_gives_a_share(write):
+    comparison = alone(write, metric="test_accuracy < 0.5", unit="share", margin=0.3)
+    estimate = comparison.estimate(frame_of(first=[0.1] * 9 + [0.9]))
+    assert estimate.value == pytest.approx(0.9) and estimate.method == "Wilson"
+    assert comparison.judge(estimate) is SUPPORTED
+
+
+def test_without_a_baseline_a_half_recorded_arm_leaves_the_claim_open(write, monkeypatch):
+    path = write({**ENTRY, "comparisons": [ALONE]})
+    monkeypatch.setattr("utils.claims.load_ledger", lambda: load_ledger(path))
+    half = frame_of(first=[0.95, 0.96, 0.97], second=[0.1, 0.2, 0.3])
+    assert told(settle("a-claim", full=half))[1] == "supported"
+    half = half[(half["arm"] != "first") | (half["seed"] < 2)]
+    assert settle("a-claim", full=half).rows == ()
+
+
 def test_experiments_at_different_scales_are_told_apart_in_one_frame(ledger):
     quick = both("quick", first=[0.9, 0.91], second=[0.8, 0.82])
     full = both("full", first=[0.9, 0.91], second=[0.8, 0.82])

@@ -967,6 +967,38 @@ def test_shift_refuses(arguments, error, words):
         data.shift(some_images(), *arguments)
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_right_angles_turn_counter_clockwise_without_loss(flat):
+    x = some_images(2, 7, 7, 2)
+    x = x[..., 0] if flat else x
+    for quarters in range(-4, 5):
+        expected = np.rot90(x, quarters, axes=(1, 2))
+        np.testing.assert_allclose(data.rotate(x, 90 * quarters), expected, atol=1e-6)
+
+
+@given(st.floats(-400, 400))
+def test_rotation_keeps_the_range_the_type_and_what_is_round(degrees):
+    side = np.arange(28) - 13.5
+    disc = (np.hypot(side[:, None], side) < 9).astype(np.float32)
+    turned = data.rotate(disc[np.newaxis, :, :, np.newaxis], degrees)
+    assert turned.dtype == np.float32 and turned.shape == (1, 28, 28, 1)
+    assert turned.min() >= 0 and turned.max() <= 1
+    assert np.abs(turned[0, :, :, 0] - disc).mean() < 0.03
+
+
+def test_a_turn_and_its_reverse_give_the_digit_back_but_for_a_blur():
+    x = load_mnist("quick").split(0).x_test[:20]
+    turned = data.rotate(x, 20)
+    back = data.rotate(turned, -20)
+    assert np.abs(back - x).mean() < 0.4 * np.abs(turned - x).mean()
+
+
+@pytest.mark.parametrize("degrees", [np.nan, np.inf])
+def test_rotation_refuses_what_is_no_angle(degrees):
+    with pytest.raises(ValueError, match=f"degrees is {degrees}; allowed is a finite number"):
+        data.rotate(some_images(), degrees)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -976,6 +1008,7 @@ def test_shift_refuses(arguments, error, words):
         lambda x: data.to_border(x, "top"),
         lambda x: data.contrast(x, 0.5),
         data.invert,
+        lambda x: data.rotate(x, 10),
     ],
 )
 @pytest.mark.parametrize("x", [np.zeros((28, 28)), [[0.0]], np.zeros((1, 1, 1, 1, 1))])

@@ -95,3 +95,43 @@ def test_each_call_builds_a_net_of_its_own():
     for build, *_ in NETS.values():
         first, second = build(), build()
         assert not {id(layer) for layer in first.layers} & {id(layer) for layer in second.layers}
+
+
+@pytest.mark.parametrize(
+    "count, parameters, last_map",
+    [
+        (1, 1_207_674, (14, 14, 24)),
+        (2, 634_410, (7, 7, 48)),
+        (3, 371_306, (4, 4, 64)),
+        (4, 445_162, (2, 2, 128)),
+    ],
+)
+def test_pairs(count, parameters, last_map):
+    net = models.pairs(count)
+    assert not net.compiled and net.count_params() == parameters
+    convolutions, pools = of_kind(net, layers.Conv2D), of_kind(net, layers.MaxPooling2D)
+    assert [each.filters for each in convolutions] == [24, 48, 64, 128][:count]
+    assert all((each.kernel_size, each.padding) == ((5, 5), "same") for each in convolutions)
+    assert tuple(pools[-1].output.shape[1:]) == last_map
+    assert [each.padding for each in pools] == ["valid", "valid", "same", "same"][:count]
+    assert [each.units for each in of_kind(net, layers.Dense)] == [256, 10]
+    assert net.layers[-1].activation is keras.activations.softmax
+
+
+@pytest.mark.parametrize("count", [0, 5, 2.5])
+def test_pairs_refuses_other_counts(count):
+    with pytest.raises(ValueError, match=f"count={count}; allowed are 1, 2, 3 and 4"):
+        models.pairs(count)
+
+
+def test_a_classifier_is_compiled_on_its_logits():
+    net = models.classifier(layers.Flatten(), classes=3, learning_rate=0.01)
+    assert net.input_shape == (None, 28, 28, 1) and net.output_shape == (None, 3)
+    assert net.layers[-1].activation is keras.activations.linear
+    assert isinstance(net.optimizer, keras.optimizers.Adam)
+    assert float(net.optimizer.learning_rate) == pytest.approx(0.01)
+    x, y = np.ones((4, 28, 28, 1), "float32"), np.array([0, 1, 2, 2])
+    logits = keras.ops.convert_to_numpy(net(x))
+    likelihood = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = -np.log(likelihood[range(4), y]).mean()
+    assert net.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)

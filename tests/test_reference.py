@@ -120,6 +120,37 @@ def test_conv2d_transpose_is_the_keras_layer(convolution, data):
 
 
 @quick
+@given(convolutions(st.just("full")), st.integers(0, 3), st.integers(0, 3))
+def test_convolution_moves_with_the_image(convolution, down, right):
+    """With full padding nothing is lost at the border, so that the equality is exact."""
+    x, kernel, bias, stride, padding, dilation = convolution
+    # Only whole strides of the image are whole steps of the map.
+    grown = np.pad(x, ((0, 0), (down * stride, 0), (right * stride, 0), (0, 0)))
+    before = ref.conv2d(x, kernel, bias, stride, padding, dilation)
+    after = ref.conv2d(grown, kernel, bias, stride, padding, dilation)
+    moved = after[:, down:, right:]
+    rows, columns = before.shape[1:3]
+    np.testing.assert_allclose(moved[:, :rows, :columns], before, **TIGHT)
+
+
+@quick
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), seeds)
+def test_two_convolutions_without_an_activation_are_one(first_side, second_side, channels, seed):
+    rng = np.random.default_rng(seed)
+    side = first_side + second_side + 2
+    x = rng.normal(size=(2, side, side, 2))
+    first = rng.normal(size=(first_side, first_side, 2, channels))
+    second = rng.normal(size=(second_side, second_side, channels, 3))
+    # Each input channel of the first kernel is an image that the flipped second one slides over.
+    composed = ref.conv2d(
+        first.transpose(2, 0, 1, 3), second[::-1, ::-1], padding="full"
+    ).transpose(1, 2, 0, 3)
+    assert composed.shape[:2] == (first_side + second_side - 1,) * 2
+    both = ref.conv2d(ref.conv2d(x, first), second)
+    np.testing.assert_allclose(ref.conv2d(x, composed), both, **TIGHT)
+
+
+@quick
 @given(convolutions(any_padding))
 def test_conv_matrix_and_its_transpose(convolution):
     x, kernel, _, *settings_ = convolution

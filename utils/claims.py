@@ -294,7 +294,7 @@ def settle(
         Its id in the ledger.
     quick, full : pandas.DataFrame, optional
         What ``run`` returns, and the ``frame`` of what ``recorded`` returns. A comparison whose
-        arms have not both run on the same seeds, two at least, is left open at that scale.
+        arms have not run on all seeds of their experiment, two at least, is left open at that scale.
 
     Returns
     -------
@@ -330,9 +330,10 @@ def settle(
 
 
 def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:
-    """Tell whether its arms have run on the same seeds, and on at least two."""
+    """Tell whether its arms have run on all seeds of the experiment, and on at least two."""
+    every = set(runs["seed"])
     seeds = [set(runs.loc[runs["arm"] == arm, "seed"]) for arm in comparison.arms]
-    return seeds[0] == seeds[-1] and len(seeds[0]) > 1
+    return len(every) > 1 and all(found == every for found in seeds)
 
 
 def _claim(entry: dict, sources: set[str]) -> Claim:

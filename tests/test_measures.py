@@ -1,0 +1,56 @@
+"""What is measured of a trained network."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from utils import measures
+from utils.data import load_mnist
+
+SPLIT = load_mnist("quick").split(0, 100)
+
+
+class Answer(layers.Layer):
+    """Says 7 of every image, after a pause."""
+
+    def __init__(self, pause=0.0):
+        super().__init__()
+        self.pause = pause
+
+    def call(self, images):
+        if self.pause:
+            time.sleep(self.pause)
+        return keras.ops.zeros((keras.ops.shape(images)[0], 10)) + keras.ops.one_hot(7, 10)
+
+
+def answering(pause=0.0):
+    return keras.Sequential([keras.Input((28, 28, 1)), Answer(pause)])
+
+
+def test_predictions_are_the_largest_output_of_each_image():
+    net = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
+    keras.utils.set_random_seed(0)
+    net.layers[-1].set_weights(
+        [np.random.default_rng(0).normal(size=(784, 10)), np.arange(10) / 10]
+    )
+    found = measures.predictions(net, SPLIT.x_test)
+    kernel, bias = net.layers[-1].get_weights()
+    expected = (SPLIT.x_test.reshape(-1, 784) @ kernel + bias).argmax(axis=1)
+    assert found.shape == (1000,) and np.mean(found == expected) > 0.999
+
+
+def test_train_accuracy_is_that_of_the_training_images():
+    # Every digit is there equally often among the 100 images: a tenth are sevens.
+    assert measures.train_accuracy(answering(), SPLIT) == pytest.approx(0.1)
+    sevens = SPLIT.replace(y_train=np.full(100, 7))
+    assert measures.train_accuracy(answering(), sevens) == 1
+
+
+def test_a_pass_that_takes_longer_is_told_apart_in_powers_of_two():
+    fast, slow = (measures.log2_milliseconds(answering(pause), SPLIT) for pause in (0.02, 0.32))
+    # Sleeping takes at least so long; a busy machine makes both slower, and by no factor of eight.
+    assert np.log2(20) <= fast and np.log2(320) <= slow
+    assert 1 < slow - fast < 7
