@@ -6,11 +6,13 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlparse
 
+import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
 
 from utils import book
 from utils.check import browser as find_browser
+from utils.claims import load_ledger
 
 WIDTHS = (360, 768, 1440)
 HERE = ("127.0.0.1", "")  # the host of a file:// address is empty
@@ -219,3 +221,60 @@ def test_search_finds_a_word(chromium, address):
         assert any("chapters/" in (link.get_attribute("href") or "") for link in links)
         watch.tab.wait_for_load_state("networkidle")
         assert watch.complaints == []
+
+
+SHOWN = """() => [...document.querySelectorAll('table.ledger tbody tr')]
+  .filter(row => row.checkVisibility()).map(row => row.id)"""
+
+
+def test_the_ledger_is_filtered_and_sorted_in_the_page(chromium, start):
+    ledger = load_ledger()
+    with Watch(chromium) as watch:
+        watch.open(f"{start}/chapters/claims.html")
+        tab = watch.tab
+        assert tab.evaluate(SHOWN) == list(ledger)
+        tab.select_option("select[data-filter=source]", "S3")
+        from_s3 = [claim.id for claim in ledger.values() if "S3" in claim.source]
+        assert tab.evaluate(SHOWN) == from_s3
+        assert f"{len(from_s3)} of {len(ledger)}" in tab.inner_text(".ledger-controls output")
+        # A section without a row left is gone, heading and all.
+        assert not tab.locator("section#dropout").is_visible()
+        assert tab.locator("section#padding h2").is_visible()
+        tab.select_option("select[data-filter=chapter]", "broken-padding")
+        tab.select_option("select[data-filter=verdict]", "supported")
+        kept = tab.evaluate(SHOWN)
+        assert 0 < len(kept) < len(from_s3) and set(kept) <= set(from_s3)
+        for name in ("source", "chapter", "verdict"):
+            tab.select_option(f"select[data-filter={name}]", "")
+        tab.select_option("select[data-order]", "seconds")
+        by_time = tab.evaluate(SHOWN)
+        assert sorted(by_time) == sorted(ledger) and by_time != list(ledger)
+        seconds = tab.evaluate(
+            "[...document.querySelectorAll('.ledger-sorted tr[id]')].map(r => +r.dataset.seconds)"
+        )
+        assert seconds == sorted(seconds, reverse=True) and len(seconds) == len(ledger)
+        tab.select_option("select[data-order]", "verdict")
+        tab.select_option("select[data-order]", "book")
+        assert tab.evaluate(SHOWN) == list(ledger)
+        assert watch.complaints == []
+
+
+def test_a_link_to_a_claim_that_a_filter_hides_shows_it(chromium, address):
+    with Watch(chromium) as watch:
+        watch.open(f"{address}/chapters/claims.html")
+        watch.tab.select_option("select[data-filter=source]", "S3")
+        assert not watch.tab.locator("#dropout-rate").is_visible()
+        watch.tab.evaluate("location.hash = 'dropout-rate'")
+        watch.tab.wait_for_selector("#dropout-rate", state="visible")
+
+
+def test_the_ledger_is_saved_as_a_file(chromium, start):
+    with Watch(chromium, accept_downloads=True) as watch:
+        watch.open(f"{start}/chapters/claims.html")
+        kinds = {"ledger.csv": None, "runs.csv.gz": "gzip"}
+        for name, column in (("ledger.csv", "claim"), ("runs.csv.gz", "experiment")):
+            with watch.tab.expect_download() as saved:
+                watch.tab.click(f'a[download="{name}"]')
+            assert saved.value.suggested_filename == name
+            frame = pd.read_csv(saved.value.path(), compression=kinds[name])
+            assert column in frame.columns and len(frame) >= len(load_ledger())

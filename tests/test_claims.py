@@ -632,7 +632,7 @@ def test_every_claim_that_a_page_links_to_is_in_the_ledger():
 def test_every_metric_of_the_ledger_can_be_computed():
     for claim in LEDGER.values():
         for comparison in claim.comparisons:
-            arms = dict(zip(comparison.arms, (FIRST, SECOND)))
+            arms = dict(zip(comparison.arms, (FIRST, SECOND), strict=False))
             frame = frame_of("full", comparison.experiment, **arms)
             # Which metrics and measures a table has is up to its experiment.
             for name in set(re.findall(r"[A-Za-z_]\w*", comparison.metric)) - {"not", "and", "or"}:

@@ -1,9 +1,13 @@
 """The ledger page: what counts, what it says, and that each claim has its place."""
 
+import base64
+import gzip
+import io
 import json
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 
 from utils import claims, ledger
@@ -122,6 +126,41 @@ def test_each_claim_has_one_row_with_its_id_as_anchor_and_existing_chapters_are_
     assert set(re.findall(r'href="([^"]+)"', page)) == {f"{CHAPTER}.html"}
 
 
+def test_all_recorded_runs_that_count_are_one_tidy_table(folders, tmp_path):
+    runs = [*three("same, corner", 0.95), *three("valid, corner", 0.90)]
+    folders(*runs, runs[0], record("same, corner", 7, 0.1), *three("same, corner", 0.1, model="m2"))
+    frame = ledger.runs_frame(tmp_path / "chapters", tmp_path / "results")
+    assert len(frame) == 6 and set(frame["experiment"]) == {EXPERIMENT}
+    assert frame["test_accuracy"].min() > 0.89
+    assert not frame.duplicated(["experiment", "arm", "seed", "epoch"]).any()
+
+
+@pytest.mark.parametrize("name", ["ledger.csv", "runs.csv.gz"])
+def test_a_download_holds_the_whole_table_and_no_time_of_day(name):
+    frame = pd.DataFrame({"claim": ["a", "b"], "says": ['more, "much"', "⌊N/S⌋"], "runs": [1, 2]})
+    link = ledger.download_html(frame, name, "take <it>")
+    assert link == ledger.download_html(frame, name, "take <it>")
+    assert f'download="{name}"' in link and link.endswith(">take &lt;it&gt;</a>")
+    content = base64.b64decode(re.search(r';base64,([^"]+)"', link).group(1))
+    content = gzip.decompress(content) if name.endswith(".gz") else content
+    pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(content)), frame)
+
+
+def test_the_controls_offer_what_occurs_and_the_rows_say_it(folders):
+    found = list(folders(*three("same, corner", 0.95), *three("valid, corner", 0.90)).values())
+    controls = ledger.controls_html(found)
+    offered = set(re.findall(r'<option value="([^"]+)"', controls))
+    rows = ledger.section_html(found, "Padding", set())
+    for name in ("chapter", "source", "verdict"):
+        said = re.findall(rf'data-{name}="([^"]+)"', rows)
+        assert len(said) == sum(entry.claim.section == "Padding" for entry in found)
+        assert {value for each in said for value in each.split("|")} <= offered
+    assert {entry.outcome for entry in found} <= offered
+    row = re.search(rf'<tr id="{CLAIM}"[^>]*>', rows).group()
+    # 0.05 of accuracy is ten margins of 0.005.
+    assert 'data-effect="10.000"' in row and 'data-runs="6"' in row and 'data-seconds="540"' in row
+
+
 def test_an_interval_is_drawn_to_scale(folders):
     entry = folders(*three("same, corner", 0.95), *three("valid, corner", 0.90))[CLAIM]
     comparison, _, estimate, _ = entry.full.rows[0]
@@ -136,3 +175,15 @@ def test_the_stored_ledger_page_shows_every_section(folders):
     notebook = nbformat.read(claims.LEDGER.parent / "claims.ipynb", as_version=4)
     headings = {cell.source.removeprefix("## ") for cell in notebook.cells}
     assert {claim.section for claim in claims.load_ledger().values()} <= headings
+
+
+def test_the_summary_at_the_top_says_how_many_claims_have_which_verdict(folders):
+    found = list(folders(*three("same, corner", 0.95), *three("valid, corner", 0.90)).values())
+    page = ledger.summary_html(found)
+    supported = sum(entry.outcome == str(Verdict.SUPPORTED) for entry in found)
+    assert f"Of {len(found)} claims" in page and f"<strong>{supported}</strong> supported" in page
+    told = [int(count) for count in re.findall(r"<strong>(\d+)</strong>", page)]
+    assert sum(told) == len(found)
+    last = re.findall(r"<tr><th>all</th>(.*?)</tr>", page)[0]
+    counts = [0 if cell == "·" else int(cell) for cell in re.findall(r"<td>(.*?)</td>", last)]
+    assert counts == [*told, len(found)]

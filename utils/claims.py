@@ -23,7 +23,7 @@ KINDS = ("exact", "measured", "exact and measured")
 _UNITS = {"points": (100, 2, " points"), "share": (1, 2, ""), "": (1, 3, "")}
 
 # A sign beside the word, so that the verdict does not hang on colour alone.
-_SIGNS = {
+SIGNS = {
     Verdict.SUPPORTED: "✓",
     Verdict.REFUTED: "✗",
     Verdict.NO_DIFFERENCE: "≈",
@@ -251,7 +251,7 @@ def verdict_html(verdict: Verdict | None) -> str:
     if verdict is None:
         return '<span class="verdict verdict-open">not yet run</span>'
     name = verdict.name.lower().replace("_", "-")
-    return f'<span class="verdict verdict-{name}">{_SIGNS[verdict]} {verdict}</span>'
+    return f'<span class="verdict verdict-{name}">{SIGNS[verdict]} {verdict}</span>'
 
 
 @functools.cache

@@ -4,6 +4,8 @@ A chapter's stored outputs say what a recorded run has to match to count, and ho
 out. So this page trains nothing, and it cannot count a record that its chapter would not.
 """
 
+import base64
+import gzip
 import html
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -19,6 +21,69 @@ from utils.experiment import RESULTS, table
 from utils.records import RecordFile, key
 
 CHAPTERS = claims.LEDGER.parent
+
+# Under its sign, in the head of a narrow column.
+_SHORT = {
+    Verdict.SUPPORTED: "supported",
+    Verdict.REFUTED: "refuted",
+    Verdict.NO_DIFFERENCE: "no difference",
+    Verdict.UNDECIDED: "undecided",
+}
+
+_ORDERS = {
+    "book": "order of the book",
+    "chapter": "chapter",
+    "source": "source",
+    "verdict": "verdict",
+    "effect": "difference, in margins",
+    "runs": "number of runs",
+    "seconds": "training time",
+}
+
+# Rows come below the script, so they are looked up when a reader first chooses something. Sorted
+# rows move to a table of their own, and come home to their sections in the order of the book.
+_SCRIPT = """<script>
+document.querySelectorAll(".ledger-controls").forEach((bar) => {
+  const sorted = bar.parentElement.querySelector(".ledger-sorted");
+  const filters = [...bar.querySelectorAll("select[data-filter]")];
+  const order = bar.querySelector("select[data-order]"), count = bar.querySelector("output");
+  let rows;
+  const home = () => {
+    rows ??= [...document.querySelectorAll(".ledger-box:not(.ledger-sorted) tbody tr")].map(
+      (row) => ({ row, home: row.parentElement }));
+  };
+  const fits = ({ dataset }) => filters.every(
+    ({ value, dataset: { filter } }) => !value || dataset[filter].split("|").includes(value));
+  const show = () => {
+    home();
+    const by = order.value, numbers = ["effect", "runs", "seconds"].includes(by);
+    const compare = ({ row: a }, { row: b }) => numbers
+      ? b.dataset[by] - a.dataset[by] : a.dataset[by].localeCompare(b.dataset[by]);
+    rows.forEach(({ row }) => { row.hidden = !fits(row); });
+    if (by === "book") rows.forEach(({ row, home }) => home.append(row));
+    else sorted.querySelector("tbody").append(...[...rows].sort(compare).map(({ row }) => row));
+    sorted.hidden = by === "book";
+    document.querySelectorAll(".ledger-box:not(.ledger-sorted)").forEach((box) => {
+      (box.closest("section") ?? box).hidden = !box.querySelector("tbody tr:not([hidden])");
+    });
+    const shown = rows.filter(({ row }) => !row.hidden).length;
+    count.textContent = `${shown} of ${rows.length} claims`;
+  };
+  bar.querySelectorAll("select").forEach((each) => {
+    each.disabled = false;
+    each.onchange = show;
+  });
+  // A link to a claim leads nowhere as long as a filter hides it.
+  window.addEventListener("hashchange", () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target?.closest("[hidden]")) return;
+    filters.forEach((each) => { each.value = ""; });
+    order.value = "book";
+    show();
+    location.replace(location.hash);
+  });
+});
+</script>"""
 
 
 @dataclass(frozen=True)
@@ -147,7 +212,7 @@ def _counting(file: RecordFile, wanted: dict) -> list[dict]:
 
 def _control(found: list[Entry]) -> list[Entry]:
     """Judge all comparisons of the ledger together, by Benjamini and Hochberg's procedure."""
-    rows = [row for entry in found if entry.full for row in entry.full.rows]
+    rows = [row for entry in found for row in _full(entry)]
     stands = dict(
         zip(
             map(id, rows),
@@ -233,6 +298,137 @@ def summary(found: list[Entry]) -> pd.DataFrame:
     return counted
 
 
+def summary_html(found: list[Entry]) -> str:
+    """Write the counts of `summary` as a sentence and a table that fits a phone.
+
+    Parameters
+    ----------
+    found : list of Entry
+        From `entries`.
+
+    Returns
+    -------
+    str
+        A paragraph and a table.
+    """
+    counted = summary(found)
+    everything = counted.loc["all"].drop("claims")
+    parts = [f"<strong>{count}</strong> {name}" for name, count in everything.items()]
+    names = {str(verdict): (claims.SIGNS[verdict], _SHORT[verdict]) for verdict in Verdict}
+    head = "".join(
+        "<th>{}<span>{}</span></th>".format(*names.get(column, ("○", column)))
+        for column in counted.columns.drop("claims")
+    )
+    rows = "".join(
+        f"<tr><th>{html.escape(section)}</th>"
+        + "".join(f"<td>{count or '·'}</td>" for count in row)
+        + "</tr>"
+        for section, row in zip(counted.index, counted.to_numpy(), strict=True)
+    )
+    return (
+        f"<p>Of {len(found)} claims: {', '.join(parts)}.</p>"
+        f'<table class="ledger-summary"><thead><tr><th></th>{head}<th>all</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def runs_frame(chapters: Path = CHAPTERS, results: Path = RESULTS) -> pd.DataFrame:
+    """Put all recorded runs that count into one tidy table.
+
+    Parameters
+    ----------
+    chapters, results : pathlib.Path
+        Folders of the notebooks and of the recorded runs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an experiment, arm, seed and epoch, as ``utils.experiment.run`` returns them.
+    """
+    frames = [
+        table(_counting(RecordFile(results / f"{name}.jsonl"), wanted), name, "full")
+        for name, wanted in read_stored(chapters).experiments.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def download_html(frame: pd.DataFrame, name: str, text: str) -> str:
+    """Write a link that saves a table as a file, with no server and no network.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table.
+    name : str
+        Of the file; ``.csv``, or ``.csv.gz`` to have it compressed.
+    text : str
+        What the link says.
+
+    Returns
+    -------
+    str
+        An ``<a>`` element that holds the whole file.
+    """
+    content = frame.to_csv(index=False).encode()
+    kind = "text/csv;charset=utf-8"
+    if name.endswith(".gz"):
+        # Without the time of day in it, the same table gives the same page.
+        content, kind = gzip.compress(content, mtime=0), "application/gzip"
+    held = base64.b64encode(content).decode()
+    name, text = html.escape(name), html.escape(text)
+    return f'<a download="{name}" href="data:{kind};base64,{held}">{text}</a>'
+
+
+def controls_html(found: list[Entry]) -> str:
+    """Write the controls that filter and sort the sections below them.
+
+    Parameters
+    ----------
+    found : list of Entry
+        From `entries`.
+
+    Returns
+    -------
+    str
+        A bar of choices, an empty table for sorted rows, and the script that moves them: it needs
+        no kernel and no network. Without JavaScript the choices stay disabled, and every claim is
+        shown in its section.
+    """
+    values = {
+        "chapter": dict.fromkeys(entry.claim.chapter for entry in found),
+        "source": sorted({source for entry in found for source in entry.claim.source}),
+        "verdict": dict.fromkeys(
+            outcome
+            for outcome in [*map(str, Verdict), *(entry.outcome for entry in found)]
+            if outcome in {entry.outcome for entry in found}
+        ),
+    }
+    filters = "".join(
+        f'<label>{name} <select data-filter="{name}" autocomplete="off" disabled>'
+        f"{_options({'': 'all', **{each: each for each in choices}})}</select></label>"
+        for name, choices in values.items()
+    )
+    orders = _options(_ORDERS)
+    return (
+        f'<div><div class="ledger-controls">{filters}<label>sorted by '
+        f'<select data-order autocomplete="off" disabled>{orders}</select></label>'
+        f'<output aria-live="polite">{len(found)} of {len(found)} claims</output></div>'
+        f'<div class="ledger-box ledger-sorted" hidden>{_table("")}</div></div>{_SCRIPT}'
+    )
+
+
+def _options(choices: dict) -> str:
+    return "".join(
+        f'<option value="{html.escape(value)}">{html.escape(text)}</option>'
+        for value, text in choices.items()
+    )
+
+
+def _table(rows: str) -> str:
+    head = "<th>claim</th><th>evidence on full MNIST</th><th>verdict</th>"
+    return f'<table class="ledger"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
 def section_html(found: list[Entry], section: str, pages: set[str]) -> str:
     """Write one section of the ledger.
 
@@ -255,29 +451,44 @@ def section_html(found: list[Entry], section: str, pages: set[str]) -> str:
         for entry in found
         if entry.claim.section == section
     )
-    head = "<th>claim</th><th>evidence on full MNIST</th><th>verdict</th>"
-    return (
-        f'<div class="ledger-box"><table class="ledger"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    return f'<div class="ledger-box">{_table(rows)}</div>'
 
 
 def _row_html(entry: Entry, linked: bool) -> str:
     claim = entry.claim
     chapter = f'<a href="{claim.chapter}.html">{claim.chapter}</a>' if linked else claim.chapter
     about = f"{claim.kind} · said by {', '.join(claim.source)} · {chapter}"
+    effect = max(
+        (abs(estimate.value) / comparison.margin for comparison, _, estimate, _ in _full(entry)),
+        default=-1,
+    )
+    sortable = {
+        "chapter": claim.chapter,
+        "source": "|".join(claim.source),
+        "verdict": entry.outcome,
+        "effect": f"{effect:.3f}",
+        "runs": entry.runs,
+        "seconds": round(entry.seconds),
+    }
+    data = "".join(f' data-{name}="{html.escape(str(it))}"' for name, it in sortable.items())
+    said = html.escape(claim.statement)
     return (
-        f'<tr id="{claim.id}"><td><code>{claim.id}</code><p>{html.escape(claim.statement)}</p>'
+        f'<tr id="{claim.id}"{data}><td><code>{claim.id}</code><p>{said}</p>'
         f'<p class="about">{about}</p></td><td>{_evidence_html(entry)}</td>'
         f"<td>{_verdict_cell(entry)}</td></tr>"
     )
+
+
+def _full(entry: Entry) -> tuple:
+    """Return the comparisons that are recorded at full scale."""
+    return entry.full.rows if entry.full else ()
 
 
 def _evidence_html(entry: Entry) -> str:
     claim, parts = entry.claim, []
     if claim.exact is not None:
         parts.append(f"<p>{html.escape(claim.exact['note'])}</p>")
-    for comparison, _, estimate, _ in entry.full.rows if entry.full else ():
+    for comparison, _, estimate, _ in _full(entry):
         parts.append(
             f"<p>{html.escape(comparison.says)}: {comparison.write_interval(estimate)}; margin "
             f"{comparison.write(comparison.margin)}</p>{interval_svg(comparison, estimate)}"
