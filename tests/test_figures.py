@@ -21,12 +21,32 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.path import Path as Outline
 
 from utils import figures, models
 from utils.evidence import Estimate
+from utils.reference import conv2d, conv2d_transpose
 
 ROOT = Path(__file__).resolve().parent.parent
 ALT = "A line that rises from 1 to 3 & back"
+
+ARITHMETIC = {
+    "valid": {"size": 5, "kernel": 3, "at": (1, 2)},
+    "small": {"size": 2, "kernel": 2},
+    "half": {"size": 5, "kernel": 3, "padding": "same"},
+    "full": {"size": 5, "kernel": 3, "padding": "full"},
+    "any": {"size": 4, "kernel": 4, "padding": 2, "at": (1, 3)},
+    "lopsided": {"size": 6, "kernel": 3, "stride": 2, "padding": "same", "at": (2, 2)},
+    "a rest": {"size": 6, "kernel": 3, "stride": 2, "at": (1, 1)},
+    "gaps": {"size": 7, "kernel": 1, "stride": 3, "at": (2, 1)},
+    "dilated": {"size": 7, "kernel": 3, "dilation": 2, "at": (1, 1)},
+    "dilated, a rest": {"size": 8, "kernel": 2, "dilation": 3, "stride": 3, "at": (1, 0)},
+    "transposed": {"size": 3, "kernel": 3, "stride": 2, "transposed": True, "at": (2, 3)},
+    "transposed, half": {"size": 3, "kernel": 3, "padding": "same", "transposed": True},
+    "transposed, a rest": {
+        "size": 2, "kernel": 2, "stride": 3, "transposed": True, "at": (5, 1)
+    },
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -61,6 +81,7 @@ def one_of_each():
         "row": figures.image_row([np.eye(3), np.ones((2, 2))], ["one", "two"], values=True),
         "walk": figures.shape_walk({"net-single": models.net_single()}),
         "line": a_line(),
+        "arithmetic": figures.convolution_arithmetic(ARITHMETIC),
     }
 
 
@@ -120,7 +141,7 @@ def test_an_alternative_text_that_says_nothing_is_refused(alt, shown):
     assert shown == []
 
 
-@pytest.mark.parametrize("kind", ["axes", "row", "walk", "line"])
+@pytest.mark.parametrize("kind", ["axes", "row", "walk", "line", "arithmetic"])
 def test_an_svg_is_valid_has_the_ink_of_the_page_and_asks_for_nothing(kind):
     svg = svg_of(kind)
     root = ET.fromstring(svg)
@@ -132,7 +153,7 @@ def test_an_svg_is_valid_has_the_ink_of_the_page_and_asks_for_nothing(kind):
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
 
 
-@pytest.mark.parametrize("kind", ["axes", "row", "walk", "line"])
+@pytest.mark.parametrize("kind", ["axes", "row", "walk", "line", "arithmetic"])
 def test_every_reference_in_an_svg_leads_to_one_thing_in_it(kind):
     svg = svg_of(kind)
     ids = re.findall(r' id="([^"]+)"', svg)
@@ -193,7 +214,9 @@ def test_the_same_figure_gives_the_same_bytes_in_this_process_and_in_another(sho
     made = one_of_each()
     for each in [*made.values(), *made.values(), *one_of_each().values()]:
         figures.show(each, ALT)
-    first, second, third = (shown[start : start + len(made)] for start in (0, 4, 8))
+    first, second, third = (
+        shown[start : start + len(made)] for start in range(0, len(shown), len(made))
+    )
     assert first == second == third
     code = "from tests.test_figures import *; print(shown_hash(one_of_each()).hexdigest())"
     other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -514,6 +537,126 @@ def test_no_label_of_a_walk_touches_another(build):
     for box in boxes:
         assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 <= frame.y1
     assert [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])] == []
+
+
+def cells_of(axes, label):
+    """Return the (row, column) of the centre of each cell of one kind in a picture."""
+    places = []
+    for patch in axes.patches:
+        if patch.get_label() == label:
+            starts = np.flatnonzero(patch.get_path().codes == Outline.MOVETO)
+            if label == "unused":  # A cross is two strokes.
+                starts = starts[::2]
+            for corners in np.split(patch.get_path().vertices, starts[1:]):
+                column, row = (corners.min(axis=0) + corners.max(axis=0)) / 2
+                places.append((float(round(row, 6)), float(round(column, 6))))
+    assert len(set(places)) == len(places)
+    return set(places)
+
+
+def jacobian(size, kernel, transposed=False, at=(0, 0), **settings):
+    """Lay out which input pixel each output cell reads: (out, out, in, in), from unit images."""
+    units = np.eye(size**2).reshape(size**2, size, size, 1)
+    layer = conv2d_transpose if transposed else conv2d
+    responses = layer(units, np.ones((kernel, kernel, 1, 1)), **settings)[..., 0]
+    return np.moveaxis(responses.reshape(size, size, *responses.shape[1:]), (0, 1), (2, 3))
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_a_picture_of_arithmetic_shows_what_the_layer_reads_and_writes(name):
+    settings = ARITHMETIC[name]
+    reads = jacobian(**settings)
+    outputs, size = reads.shape[0], settings["size"]
+    row, column = settings.get("at", (0, 0))
+    (axes,) = figures.convolution_arithmetic({name: settings}).axes
+    pixels = sorted(cells_of(axes, "input") | cells_of(axes, "input read"))
+    assert len(pixels) == size**2
+    by_row = np.array(pixels).reshape(size, size, 2)
+
+    def places(mask):
+        return {tuple(map(float, place)) for place in by_row[mask]}
+
+    assert cells_of(axes, "input read") == places(reads[row, column] > 0)
+    assert cells_of(axes, "unused") == places(reads.sum(axis=(0, 1)) == 0)
+    written = cells_of(axes, "output written")
+    every = sorted(cells_of(axes, "output") | written)
+    assert len(every) == outputs**2
+    assert written == {every[row * outputs + column]}
+    # The output stands to the right of all that belongs to the input.
+    zeros = cells_of(axes, "zeros") | cells_of(axes, "zeros read")
+    assert min(x for _, x in every) > max(x for _, x in {*pixels, *zeros}) + 1
+    words = [text.get_text() for text in axes.texts]
+    assert words[0] == name and words[1].endswith(f" = {outputs}")
+    assert words[2:] == [f"input {size}×{size}", f"output {outputs}×{outputs}"]
+
+
+@pytest.mark.parametrize(
+    "name, side, formula",
+    [
+        ("valid", 5, "⌊(5 + 0 − 3) / 1⌋ + 1 = 3"),
+        ("full", 9, "⌊(5 + 4 − 3) / 1⌋ + 1 = 7"),
+        ("lopsided", 7, "⌊(6 + 1 − 3) / 2⌋ + 1 = 3"),
+        ("dilated", 7, "⌊(7 + 0 − 5) / 1⌋ + 1 = 3"),
+        ("transposed", 9, "2 · (3 − 1) + 3 − 0 = 7"),
+        ("transposed, half", 5, "1 · (3 − 1) + 3 − 2 = 3"),
+        ("transposed, a rest", 7, "3 · (2 − 1) + 2 − 0 + 1 = 6"),
+    ],
+)
+def test_zeros_fill_the_padded_input_and_the_formula_has_its_numbers(name, side, formula):
+    (axes,) = figures.convolution_arithmetic({name: ARITHMETIC[name]}).axes
+    kinds = ("input", "input read", "zeros", "zeros read")
+    cells = [cells_of(axes, kind) for kind in kinds]
+    assert sum(map(len, cells)) == side**2
+    assert set().union(*cells) == {(r + 0.5, c + 0.5) for r in range(side) for c in range(side)}
+    assert axes.texts[1].get_text() == formula
+    (window,) = (patch for patch in axes.patches if patch.get_label() == "window")
+    corners = window.get_path().vertices
+    read = cells_of(axes, "input read") | cells_of(axes, "zeros read")
+    rows, columns = zip(*read, strict=True)
+    np.testing.assert_allclose(corners.min(axis=0), [min(columns) - 0.5, min(rows) - 0.5])
+    np.testing.assert_allclose(corners.max(axis=0), [max(columns) + 0.5, max(rows) + 0.5])
+    assert len(read) == ARITHMETIC[name]["kernel"] ** 2
+
+
+def test_pictures_of_arithmetic_have_one_scale_and_no_label_touches_another():
+    for columns in (2, 3):
+        made = figures.convolution_arithmetic(ARITHMETIC, columns)
+        assert made.get_size_inches()[0] <= 7.5
+        made.draw_without_rendering()
+        drawn = [axes for axes in made.axes if axes.texts]
+        assert len(drawn) == len(ARITHMETIC)
+        scales = [axes.transData.transform([(0, 0), (1, 1)]) for axes in drawn]
+        steps = [np.abs(end - start) for start, end in scales]
+        np.testing.assert_allclose(steps, np.full((len(drawn), 2), steps[0][0]), rtol=1e-6)
+        boxes = [text.get_window_extent() for axes in drawn for text in axes.texts]
+        grids = [patch.get_window_extent() for axes in drawn for patch in axes.patches]
+        for box in [*boxes, *grids]:
+            assert made.bbox.x0 <= box.x0 and box.x1 <= made.bbox.x1
+            assert made.bbox.y0 <= box.y0 and box.y1 <= made.bbox.y1
+        assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+        assert not [pair for pair in itertools.product(boxes, grids) if pair[0].overlaps(pair[1])]
+        assert min(text.get_fontsize() for axes in drawn for text in axes.texts) >= 8
+
+
+def test_input_and_output_of_arithmetic_have_other_shapes_and_other_colours():
+    (axes,) = figures.convolution_arithmetic({"valid": ARITHMETIC["valid"]}).axes
+    looks = {patch.get_label(): patch for patch in axes.patches}
+    squares, circles = looks["input"].get_path(), looks["output"].get_path()
+    assert Outline.CURVE4 in circles.codes and Outline.CURVE4 not in squares.codes
+    assert looks["input"].get_facecolor()[:3] == to_rgb(figures.COLOURS[0])
+    assert looks["output"].get_facecolor()[:3] == to_rgb(figures.COLOURS[1])
+
+
+def test_arithmetic_that_cannot_be_drawn_is_refused():
+    draw = figures.convolution_arithmetic
+    with pytest.raises(ValueError, match="cases has 0 entries"):
+        draw({})
+    with pytest.raises(ValueError, match="columns=0"):
+        draw({"valid": ARITHMETIC["valid"]}, 0)
+    with pytest.raises(ValueError, match=r"case 'far': at=\(3, 0\); the output has 3"):
+        draw({"far": {"size": 5, "kernel": 3, "at": (3, 0)}})
+    with pytest.raises(ValueError, match="case 'cut': padding=3 crops more"):
+        draw({"cut": {"size": 9, "kernel": 3, "padding": 3, "transposed": True}})
 
 
 # Whether it can be read
