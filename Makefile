@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 STAMP := $(VENV)/installed
+CLUSTER := $(VENV)/cluster-installed
 HTML := _build/html
 
 PIP_DISABLE_PIP_VERSION_CHECK ?= 1
@@ -35,6 +36,11 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	$(RUN) -m pip install --quiet -r requirements.txt $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 	@touch $@
 
+# Dask, for what trains on a cluster: the tests do, and results with SCHEDULER=...
+$(CLUSTER): $(STAMP) requirements-cluster.txt
+	$(RUN) -m pip install --quiet -r requirements-cluster.txt $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+	@touch $@
+
 install: $(STAMP)  ## make the environment, and nothing else
 
 book: $(STAMP)  ## build the book from the committed outputs
@@ -45,11 +51,11 @@ serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
-test: $(STAMP)  ## run every test and every notebook, at quick scale
+test: $(CLUSTER)  ## run every test and every notebook, at quick scale
 	$(RUN) -m pytest
 
-results: $(STAMP)  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id)
-	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM))
+results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, on a cluster: SCHEDULER=address)
+	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.results --store $(NOTEBOOK)
@@ -64,9 +70,10 @@ lint: $(STAMP)  ## check the style of the code
 	$(RUN) -m pip install --quiet ruff
 	$(RUN) -m ruff check .
 
-lock: $(STAMP)  ## renew constraints.txt from requirements.txt
+lock: $(STAMP)  ## renew constraints.txt from requirements.txt and requirements-cluster.txt
 	$(RUN) -m pip install --quiet uv
-	$(RUN) -m uv pip compile requirements.txt --universal --python-version 3.10 --upgrade \
+	$(RUN) -m uv pip compile requirements.txt requirements-cluster.txt --universal \
+	  --python-version 3.10 --upgrade \
 	  --no-emit-package convolution-tested --no-header --no-annotate -o constraints.txt
 
 clean:  ## remove the built book and the caches (the environment stays)

@@ -4,9 +4,11 @@ It prints seconds, and as far as there is one what they are to be compared with.
 seconds differ from machine to machine, and from hour to hour.
 """
 
+import contextlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import nbformat
 import numpy as np
 import pandas as pd
 
@@ -27,7 +30,7 @@ with quiet_native_stderr():
     import tensorflow as tf
 from keras import layers
 
-from utils import arithmetic, book, data, experiment, reference
+from utils import arithmetic, book, claims, data, experiment, reference
 from utils.experiment import Experiment, Fit, recorded, run
 
 REPEATS = 3
@@ -138,6 +141,99 @@ def measure_arithmetic():
     yield "arithmetic.receptive_fields, the same", fields, building, "building it"
 
 
+@contextlib.contextmanager
+def results_elsewhere():
+    """Keep the records of the book out of what is measured."""
+    known = experiment.RESULTS
+    with tempfile.TemporaryDirectory() as folder:
+        experiment.RESULTS = Path(folder)
+        try:
+            yield experiment.RESULTS
+        finally:
+            experiment.RESULTS = known
+
+
+def measure_recording():
+    """Measure what a sweep takes beyond training, records included."""
+    fit = Fit(epochs=1, batch_size=64, train_size=1_000)
+    sweep = Experiment("bench", claims="none", arms={"one": tiny_net}, seeds=6, fit=fit)
+    quick = data.load_mnist("quick")
+    load = data.load_mnist
+    try:
+        # What is measured does not depend on which images these are.
+        data.load_mnist = lambda scale=None: quick
+        with results_elsewhere():
+            whole, frame = seconds(lambda: run(sweep, "full"), 1)
+            again, _ = seconds(lambda: run(sweep, "full"))
+            records = sweep.record_file.read()[0]
+    finally:
+        data.load_mnist = load
+    training = sum(record["seconds"] for record in records)
+    yield "run(), 6 recorded runs", whole, training, "training alone"
+    yield "    beyond training, a run", (whole - training) / len(records), None, ""
+    yield "    the same when all are recorded", again, None, ""
+
+
+WORKERS = """
+import os, sys, time
+import joblib
+from tests.bench import Experiment, Fit, run, tiny_net
+fit = Fit(epochs=4, batch_size=16, train_size=4_000)
+work = Experiment("bench", claims="none", arms={"one": tiny_net}, seeds=6, fit=fit)
+workers = int(sys.argv[1])
+with joblib.parallel_config(n_jobs=workers):
+    # The first runs pay for the start of the workers.
+    run(Experiment("bench", "none", {"one": tiny_net}, 2 * workers, Fit(train_size=100)), "quick")
+    start = time.perf_counter()
+    run(work, "quick")
+    print(time.perf_counter() - start)
+"""
+
+
+def measure_workers():
+    """Compare two worker processes with one, each with one thread."""
+    environment = {
+        "PYTHONPATH": str(book.ROOT),
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def sweep(workers):
+        done = subprocess.run(
+            [sys.executable, "-c", WORKERS, str(workers)],
+            env={**os.environ, **environment},
+            cwd=book.ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(done.stdout)
+
+    one, two = sweep(1), sweep(2)
+    yield "6 runs in two workers, a thread each", two, one, "one worker"
+
+
+def synthetic_record(name, arm, seed, fingerprint, epochs, metrics):
+    """Make a record that `recorded` takes for a run's."""
+    return {
+        "experiment": name,
+        "arm": arm,
+        "seed": seed,
+        "fingerprint": fingerprint,
+        "epochs": [metrics] * epochs,
+        "train_size": 60_000,
+        "test_size": 10_000,
+        "parameters": 13_610,
+        "measures": {},
+        "seconds": 1.0,
+    }
+
+
+def write_records(path, records):
+    path.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+
+
 def measure_resuming(records=10_000, arms=4, epochs=10):
     """Measure what it takes to find out which of many recorded runs count."""
     many = Experiment(
@@ -149,42 +245,96 @@ def measure_resuming(records=10_000, arms=4, epochs=10):
     )
     prints = many.fingerprints("full")
     metrics = {"accuracy": 0.9, "loss": 0.1, "test_accuracy": 0.9, "test_loss": 0.1, "seconds": 1.0}
-    given = {"train_size": 60_000, "test_size": 10_000, "parameters": 13_610, "measures": {}}
-    known = experiment.RESULTS
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            experiment.RESULTS = Path(folder)
-            lines = (
-                {
-                    "experiment": many.name,
-                    "arm": arm,
-                    "seed": seed,
-                    "fingerprint": prints[arm],
-                    "epochs": [metrics] * epochs,
-                    **given,
-                }
-                for seed in many.seeds_at("full")
-                for arm in prints
-            )
-            without, _ = seconds(lambda: recorded(many))
-            path = many.record_file.path
-            path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-            reading, found = seconds(lambda: recorded(many))
-            if not found.complete:
-                raise SystemExit(
-                    f"{len(found.missing)} of {records} synthetic records do not count"
-                )
+    with results_elsewhere():
+        without, _ = seconds(lambda: recorded(many))
+        made = (
+            synthetic_record(many.name, arm, seed, prints[arm], epochs, metrics)
+            for seed in many.seeds_at("full")
+            for arm in prints
+        )
+        write_records(many.record_file.path, made)
+        reading, found = seconds(lambda: recorded(many))
+        if not found.complete:
+            raise SystemExit(f"{len(found.missing)} of {records} synthetic records do not count")
+        resuming, _ = seconds(lambda: run(many, "full"))
+        file, new = many.record_file, iter(range(10 * REPEATS))
+
+        def append():
             # An arm that is not in the experiment: nothing here is recorded already.
-            new = iter(range(REPEATS))
-            appending, _ = seconds(
-                lambda: many.record_file.append(
-                    {"arm": "new", "seed": next(new), "fingerprint": prints["arm 0"]}
-                )
-            )
-        finally:
-            experiment.RESULTS = known
+            file.append({"arm": "new", "seed": next(new), "fingerprint": prints["arm 0"]})
+
+        first, _ = seconds(append, 1)
+        further, _ = seconds(append, 5 * REPEATS)
     yield f"recorded(), {records:,} records, {arms} arms", reading, without, "no records"
-    yield f"    one more record after {records:,}", appending, None, ""
+    yield f"run(), all of {records:,} recorded", resuming, without, "recorded(), no records"
+    yield f"    one more record after {records:,}", first, None, ""
+    yield "    each further one", further, first, "the first one"
+
+
+def write_ledger(folder, records=10_000, epochs=8):
+    """Write records for every comparison of the ledger, and a notebook that waits for them."""
+    metrics, arms = {}, {}
+    for claim in claims.load_ledger().values():
+        for each in claim.comparisons:
+            arms.setdefault(each.experiment, {}).update(dict.fromkeys(each.arms))
+            names = set(re.findall(r"[A-Za-z_]\w*", each.metric)) - {"not", "and", "or"}
+            metrics.setdefault(each.experiment, {"test_accuracy", "seconds"}).update(names)
+    seeds = range(records // sum(map(len, arms.values())))
+    wanted, rng = [], np.random.default_rng(0)
+    for name, its_arms in arms.items():
+        prints = {arm: {"model": arm} for arm in its_arms}
+        wanted.append({"experiment": name, "seeds": list(seeds), "fingerprints": prints})
+        made = (
+            synthetic_record(
+                name, arm, seed, prints[arm], epochs, dict.fromkeys(metrics[name], rng.random())
+            )
+            for seed in seeds
+            for arm in its_arms
+        )
+        write_records(folder / f"{name}.jsonl", made)
+    outputs = [
+        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={"recorded": each})
+        for each in wanted
+    ]
+    cell = nbformat.v4.new_code_cell("", outputs=outputs)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "all.ipynb")
+
+
+LEDGER = """
+import resource, sys, time
+from pathlib import Path
+from utils import ledger
+folder = Path(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+found = ledger.entries(folder, folder)
+sections = dict.fromkeys(entry.claim.section for entry in found)
+page = "".join(ledger.section_html(found, section, set()) for section in sections)
+page += ledger.controls_html(found)
+shown = time.perf_counter()
+ledger.download_html(ledger.runs_frame(folder, folder), "runs.csv.gz", "all")
+saved = time.perf_counter()
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(shown - start, saved - shown, before, after)
+"""
+
+
+def measure_ledger(records=10_000):
+    """Measure the time and the memory of the ledger's page, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_ledger(Path(folder), records)
+        done = subprocess.run(
+            [sys.executable, "-c", LEDGER, folder],
+            cwd=book.ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    shown, saved, before, after = map(float, done.stdout.split())
+    mib = 2**20 if sys.platform == "darwin" else 2**10
+    yield f"the ledger's page, {records:,} records", shown, None, ""
+    yield "    all its records as a download", saved, shown, "the page"
+    yield "    peak memory of both, MiB", after / mib, before / mib, "the imports alone"
 
 
 def measure_book():
@@ -208,20 +358,23 @@ def main():
     for measure in (
         measure_loading,
         measure_run,
+        measure_recording,
+        measure_workers,
         measure_reference,
         measure_arithmetic,
         measure_resuming,
+        measure_ledger,
         measure_book,
     ):
         print(f"{measure.__name__.replace('_', ' ')} ...", file=sys.stderr, flush=True)
         rows += measure()
-    table = pd.DataFrame(rows, columns=["what", "seconds", "against, s", "against what"])
-    table["ratio"] = table["seconds"] / table["against, s"]
-    table = table[["what", "seconds", "against what", "against, s", "ratio"]]
+    table = pd.DataFrame(rows, columns=["what", "value", "against", "against what"])
+    table["ratio"] = table["value"] / table["against"]
+    table = table[["what", "value", "against what", "against", "ratio"]]
     width = table["what"].str.len().max()
     print(
         f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"Keras {keras.__version__} on TensorFlow {tf.__version__}"
+        f"Keras {keras.__version__} on TensorFlow {tf.__version__}; in seconds, or as it says"
     )
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > os.cpu_count() + 1:
         print("The machine is busy with other work as well: these seconds are too many.")
@@ -232,8 +385,8 @@ def main():
             na_rep="",
             formatters={
                 "what": f"{{:<{width}}}".format,
-                "seconds": "{:.4g}".format,
-                "against, s": lambda value: "" if np.isnan(value) else f"{value:.4g}",
+                "value": "{:.4g}".format,
+                "against": lambda value: "" if np.isnan(value) else f"{value:.4g}",
                 "ratio": lambda value: "" if np.isnan(value) else f"{value:.3g}",
             },
         )

@@ -10,7 +10,7 @@ import pytest
 
 # Tests are about quick scale, whatever the shell that starts them is set to.
 os.environ["MNIST_SCALE"] = "quick"
-for name in ("MNIST_CLAIM", "MNIST_PROGRESS"):
+for name in ("MNIST_CLAIM", "MNIST_PROGRESS", "MNIST_SCHEDULER"):
     os.environ.pop(name, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -47,8 +47,10 @@ def project(tmp_path):
     """Copy what make reads into a folder with a space in its name, with a stand-in for Python."""
     folder = tmp_path / "a course"
     folder.mkdir()
-    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
+    for path in ROOT.glob("requirements*.txt"):
+        shutil.copy(path, folder)
     python = folder / "fake-python"
     python.write_text(FAKE_PYTHON.format(python=sys.executable))
     python.chmod(0o755)
@@ -100,8 +102,8 @@ def test_the_environment_is_made_once(project):
     ]
     assert first[-1] == "-m utils.book"
     assert make(project, "book").returncode == 0
-    assert make(project, "test").returncode == 0
-    assert calls(project) == [*first, "-m utils.book", "-m pytest"]
+    assert make(project, "notebooks").returncode == 0
+    assert calls(project) == [*first, "-m utils.book", "-m utils.results --store"]
 
 
 @needs_make
@@ -120,6 +122,22 @@ def test_a_failed_installation_is_not_taken_for_an_environment(project):
     python.write_text(python.read_text().replace('echo "$@" >>calls', "exit 7"))
     assert make(project, "install").returncode != 0
     assert make(project, "-q", "install").returncode == 1
+
+
+@needs_make
+def test_dask_is_installed_once_and_only_for_what_needs_it(project):
+    dask = "-m pip install --quiet -r requirements-cluster.txt -c constraints.txt"
+    for arguments in (["book"], ["results"], ["results", "CLAIM=max-or-mean"]):
+        assert make(project, *arguments).returncode == 0
+    assert dask not in calls(project)
+    assert make(project, "results", "SCHEDULER=tcp://host:8786").returncode == 0
+    assert calls(project)[-2:] == [dask, "-m utils.results --scheduler tcp://host:8786"]
+    assert make(project, "test").returncode == 0
+    assert calls(project).count(dask) == 1
+    later = time.time() + 5
+    os.utime(project / "requirements-cluster.txt", (later, later))
+    assert make(project, "test").returncode == 0
+    assert calls(project)[-2:] == [dask, "-m pytest"]
 
 
 @needs_make
@@ -149,9 +167,11 @@ def test_another_python_is_refused_in_one_message(project, environment, said):
 def test_arguments_reach_the_commands(project):
     make(project, "results", "CLAIM=max-or-mean")
     make(project, "notebooks", "NOTEBOOK=chapters/padding.ipynb")
-    assert calls(project)[1:] == [
+    make(project, "results", "CLAIM=max-or-mean", "SCHEDULER=tcp://host:8786")
+    assert [call for call in calls(project) if "pip" not in call] == [
         "-m utils.results --claim max-or-mean",
         "-m utils.results --store chapters/padding.ipynb",
+        "-m utils.results --claim max-or-mean --scheduler tcp://host:8786",
     ]
 
 
@@ -190,7 +210,9 @@ def test_ci_run_is_a_program():
     assert subprocess.run(["bash", "-n", str(path)]).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "chapters/intro.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "chapters/intro.md", "chapters/cluster.md"]
+)
 def test_a_text_names_targets_that_exist(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     named = re.findall(r"(?:`|^)make (\w+)", text, re.M)
@@ -289,14 +311,19 @@ def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
     assert nbformat.read(good, as_version=4).cells[0].outputs[0].data["text/plain"] == "4"
 
 
-def test_full_scale_and_claim_reach_the_kernel_and_no_output_is_stored(tmp_path, monkeypatch):
+def test_full_scale_claim_and_cluster_reach_the_kernel_and_no_output_is_stored(
+    tmp_path, monkeypatch
+):
+    names = "SCALE", "CLAIM", "SCHEDULER"
     path = write(
-        tmp_path / "a.ipynb",
-        "import os\nassert os.environ['MNIST_SCALE'] == 'full'\nos.environ['MNIST_CLAIM']",
+        tmp_path / "a.ipynb", f"import os\n[os.environ.get(f'MNIST_{{n}}') for n in {names}]"
     )
     before = path.read_bytes()
-    notebook, _ = results.execute(path, "full", claim="max-or-mean")
-    assert notebook.cells[0].outputs[0].data["text/plain"] == "'max-or-mean'"
+    monkeypatch.setenv("MNIST_SCHEDULER", "tcp://other:1")
+    for claim, scheduler in (("max-or-mean", "tcp://host:8786"), (None, None)):
+        notebook, _ = results.execute(path, "full", claim=claim, scheduler=scheduler)
+        said = notebook.cells[0].outputs[0].data["text/plain"]
+        assert said == repr(["full", claim, scheduler])
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="scale='medium'"):
         results.execute(path, "medium")
@@ -329,6 +356,9 @@ def test_a_claim_is_looked_up_in_the_ledger(tmp_path, capsys):
     with pytest.raises(SystemExit):
         results.main(["--claim", "no-such-claim"])
     assert "no-such-claim" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        results.main(["--store", "--scheduler", "tcp://host:8786", str(path)])
+    assert "--scheduler does not go with --store" in capsys.readouterr().err
 
 
 def test_only_a_cell_that_defines_an_experiment_counts(tmp_path):

@@ -58,7 +58,10 @@ def test_a_player_is_stored_as_html_and_in_words(first):
     assert first["text/plain"] == "[slider: the column's place; step 0, step 1, step 2, step 3]"
     markup = first["text/html"]
     assert markup.count("<input") == markup.count("<output") == markup.count("<script") == 1
-    # A slider that no script answers to is not offered.
+    # JupyterLab would take the arrow keys, even from a slider that has the focus.
+    assert len(re.findall(r"<(?:input|button)[^>]* data-lm-suppress-shortcuts", markup)) == 2
+    # What no script answers to is not offered.
+    assert re.search(r"<button [^>]*hidden>", markup)
     assert re.search(r'<input type="range" min="0" max="3" value="0" [^>]*disabled>', markup)
     assert 'aria-valuetext="step 0"' in markup
 
@@ -156,7 +159,7 @@ def page(tmp_path_factory, first, second):
 
 def seen(tab, box):
     """Return the pictures that show in a box, the written value, and what is read out."""
-    pictures = tab.locator(f"#{box} svg").all()
+    pictures = tab.locator(f"#{box} .player-state svg").all()
     slider = tab.locator(f"#{box} input")
     return (
         [each.get_attribute("aria-label")[-2] for each in pictures if each.is_visible()],
@@ -175,14 +178,15 @@ def test_the_keyboard_moves_one_player_and_no_other(chromium, page, theme):
         tab = watch.tab
         tab.goto(page(theme))
         assert [seen(tab, box) for box in ("one", "two", "twin")] == [at(0), at(0, "shift"), at(0)]
-        tab.keyboard.press("Tab")
-        tab.keyboard.press("Tab")
+        for _ in ("button", "slider", "button", "slider"):
+            tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.closest('.cell_output').id") == "two"
         keys = {"ArrowRight": 1, "ArrowUp": 2, "ArrowLeft": 1, "End": 3, "Home": 0, "PageUp": 1}
         for key, place in keys.items():
             tab.keyboard.press(key)
             assert seen(tab, "two") == at(place, "shift"), key
         assert (seen(tab, "one"), seen(tab, "twin")) == (at(0), at(0))
+        tab.keyboard.press("Tab")
         tab.keyboard.press("Tab")
         tab.keyboard.press("ArrowRight")
         assert [seen(tab, box) for box in ("one", "two", "twin")] == [at(0), at(1, "shift"), at(1)]
@@ -238,6 +242,7 @@ def test_without_javascript_the_first_state_is_shown(chromium, page):
         watch.tab.goto(page("light"))
         assert [seen(watch.tab, box) for box in ("one", "two")] == [at(0), at(0, "shift")]
         assert watch.tab.locator("#one input").is_disabled()
+        assert not watch.tab.locator("#one button").is_visible()
 
 
 def test_what_stands_outside_the_axes_stays_hidden_in_every_state(chromium, page):
@@ -268,10 +273,15 @@ def test_the_theme_gives_a_wide_slider_a_visible_focus_and_steady_numerals(
         assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
         controls = tab.locator("#one .player-controls").bounding_box()
         slider = tab.locator("#one input")
+        button = tab.locator("#one button").bounding_box()
         before = slider.bounding_box()
-        assert before["width"] > 0.95 * controls["width"]
-        assert before["height"] >= 24
-        assert tab.locator("#one svg").first.bounding_box()["width"] <= width
+        # Beside each other, and together as wide as there is room.
+        assert before["width"] > 0.8 * controls["width"]
+        assert button["width"] + before["width"] > 0.9 * controls["width"]
+        assert abs(button["y"] + button["height"] / 2 - before["y"] - before["height"] / 2) < 4
+        assert min(before["height"], button["height"], button["width"]) >= 24
+        assert tab.locator("#one .player-state svg").first.bounding_box()["width"] <= width
+        tab.keyboard.press("Tab")
         tab.keyboard.press("Tab")
         tab.keyboard.press("End")
         style = slider.evaluate(
@@ -288,3 +298,88 @@ def test_the_theme_gives_a_wide_slider_a_visible_focus_and_steady_numerals(
             "each => getComputedStyle(each).fontVariantNumeric"
         )
         assert numerals == "tabular-nums"
+
+
+# Playing
+
+
+def stopped_clock(tab, address):
+    """Open a page in which time passes only when a test says so."""
+    tab.clock.install(time=0)
+    tab.goto(address)
+    tab.clock.pause_at(3_600_000)
+
+
+def test_play_shows_every_state_long_enough_to_be_read_and_stops_at_the_last(chromium, page):
+    with test_browser.Watch(chromium) as watch:
+        tab = watch.tab
+        stopped_clock(tab, page("light"))
+        button = tab.get_by_role("button", name="Play: pixels moved", exact=True)
+        tab.clock.run_for(60_000)
+        assert seen(tab, "two") == at(0, "shift"), "nothing moves before a reader asks for it"
+        assert button.get_attribute("aria-pressed") == "false"
+        icon = button.locator("path").get_attribute("d")
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true"
+        assert button.locator("path").get_attribute("d") != icon
+        for place in (1, 2):
+            assert seen(tab, "two") == at(place, "shift")
+            tab.clock.run_for(1_000)
+            assert seen(tab, "two") == at(place, "shift"), "a second is too short to read"
+            tab.clock.run_for(players._PACE - 1_000)
+        tab.clock.run_for(60_000)
+        assert seen(tab, "two") == at(3, "shift")
+        assert button.get_attribute("aria-pressed") == "false"
+        assert button.locator("path").get_attribute("d") == icon
+        assert (seen(tab, "one"), seen(tab, "twin")) == (at(0), at(0))
+        button.click()
+        assert seen(tab, "two") == at(0, "shift"), "from the last state it starts anew"
+        tab.clock.run_for(60_000)
+        assert seen(tab, "two") == at(3, "shift")
+        assert watch.complaints == []
+
+
+@pytest.mark.parametrize("pause", ["button", "slider"])
+def test_a_reader_stops_what_plays(chromium, page, pause):
+    with test_browser.Watch(chromium) as watch:
+        tab = watch.tab
+        stopped_clock(tab, page("dark"))
+        said = tab.locator("#one output")
+        assert said.get_attribute("aria-live") == "off"
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("Space")
+        assert seen(tab, "one") == at(1)
+        assert said.get_attribute("aria-live") == "polite", "what plays is read out"
+        if pause == "slider":
+            tab.keyboard.press("Tab")
+            tab.keyboard.press("ArrowLeft")
+            assert said.get_attribute("aria-live") == "off", "the slider says its value itself"
+        else:
+            tab.keyboard.press("Enter")
+        shown = seen(tab, "one")
+        assert tab.locator("#one button").get_attribute("aria-pressed") == "false"
+        tab.clock.run_for(60_000)
+        assert seen(tab, "one") == shown
+
+
+def test_a_player_that_has_left_the_page_stops(chromium, page):
+    with test_browser.Watch(chromium) as watch:
+        tab = watch.tab
+        stopped_clock(tab, page())
+        tab.locator("#one button").click()
+        tab.evaluate("window.gone = document.querySelector('#one .player'); gone.remove()")
+        tab.clock.run_for(60_000)
+        # It notices at its next step: the states behind that are not reached.
+        assert tab.evaluate("gone.querySelector('input').value") == "2"
+
+
+def test_for_a_reader_who_prefers_reduced_motion_the_button_shows_the_next_state(chromium, page):
+    with test_browser.Watch(chromium, reduced_motion="reduce") as watch:
+        tab = watch.tab
+        stopped_clock(tab, page("light"))
+        button = tab.get_by_role("button", name="Next: pixels moved", exact=True)
+        assert button.get_attribute("aria-pressed") is None
+        for place in (1, 2, 3, 0):
+            button.click()
+            tab.clock.run_for(60_000)
+            assert seen(tab, "two") == at(place, "shift")

@@ -5,7 +5,9 @@ that is asked for; at full scale it records each finished run at once and trains
 missing. ``recorded`` reads the full-scale runs that still count.
 """
 
+import contextlib
 import datetime
+import gc
 import html
 import operator
 import os
@@ -14,7 +16,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,14 +31,17 @@ with quiet_native_stderr():
     import keras
     import tensorflow as tf
 
-from utils import data, fingerprint
+from utils import cluster, data, fingerprint
 from utils.progress import progress_bar
-from utils.records import RecordFile, key
+from utils.records import RESULTS, RecordFile, key
+
+# Keras collects garbage before each network. Most of that time goes into looking at what TensorFlow
+# imported, which is none: a look at it is spared.
+gc.collect()
+gc.freeze()
 
 # Many small networks in one process make TensorFlow warn about what is meant to happen.
 tf.get_logger().setLevel("ERROR")
-
-RESULTS = Path(__file__).resolve().parent.parent / "chapters" / "results"
 
 _TEST_BATCH = 1_000
 
@@ -286,7 +291,9 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
     At full scale, runs that are recorded already and still count are read instead of trained,
     and each newly finished run is recorded at once: interrupt it when you like and call it
     again. Runs go through joblib, so ``with joblib.parallel_config(n_jobs=2):`` around the call
-    trains two at a time; by default they are trained one after the other in this process.
+    trains two at a time, and ``with joblib.parallel_config(backend="dask"):`` on the workers of a
+    Dask cluster, as does the address of its scheduler in ``MNIST_SCHEDULER``; by default they are
+    trained one after the other in this process.
 
     Parameters
     ----------
@@ -311,7 +318,10 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
         When an arm raises, or its loss, another metric or a measure becomes NaN or infinite. At
         full scale, the runs that finished before it are recorded.
     utils.records.RecordError
-        When a finished run cannot be recorded.
+        When runs could not be recorded, before any is trained; when a finished run cannot be.
+    utils.cluster.ClusterError
+        When there is a cluster and it cannot train. At full scale, the runs that finished before
+        are recorded.
     """
     scale = scale or _scale_for(experiment)
     if scale not in data.SCALES:
@@ -324,25 +334,33 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
         prints = experiment.fingerprints("full")
         records = {(r["arm"], r["seed"]): r for r in _counting(experiment, prints)[0]}
     missing = [job for job in wanted if job not in records]
+    file = experiment.record_file
     if missing:
         data.load_mnist(scale)  # A missing file is one clear error here, before any job starts.
-    jobs = (
-        joblib.delayed(_train)(
-            arms[arm],
-            arm,
-            seed,
-            (arms[arm].fit or experiment.fit).at(scale),
-            dict(experiment.measures),
-            scale,
+        if scale == "full":
+            file.require_writable()
+    calls = [
+        (
+            f"arm {arm!r}, seed {seed}",
+            (
+                arms[arm],
+                arm,
+                seed,
+                (arms[arm].fit or experiment.fit).at(scale),
+                dict(experiment.measures),
+                scale,
+            ),
         )
         for arm, seed in missing
-    )
-    parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-    with progress_bar(len(missing), f"{experiment.name} ({scale})") as bar:
-        for result in parallel(jobs):
+    ]
+    with (
+        progress_bar(len(missing), f"{experiment.name} ({scale})") as bar,
+        contextlib.closing(_finished(calls, scale)) as finished,
+    ):
+        for result in finished:
             if scale == "full":
                 result["fingerprint"] = prints[result["arm"]]
-                experiment.record_file.append({"experiment": experiment.name, **result})
+                file.append({"experiment": experiment.name, **result})
             records[result["arm"], result["seed"]] = result
             bar.update()
     return _table(experiment, scale, [records[job] for job in wanted])
@@ -399,16 +417,19 @@ class Recorded:
             text += f" Damaged lines, skipped: {', '.join(map(str, self.damaged))}."
         return text
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        # The ledger page reads from the stored notebook what a record has to match to count.
-        stored = {
+    @property
+    def requirements(self) -> dict:
+        """What a record has to match to count; the ledger page reads it from the stored output."""
+        return {
             "experiment": self.experiment.name,
             "seeds": list(self.experiment.seeds_at("full")),
             "fingerprints": self.fingerprints,
         }
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
         line = re.sub(r"`(.*?)`", r"<code>\1</code>", html.escape(repr(self)))
         bundle = {"text/plain": repr(self), "text/html": f'<p class="recorded">{line}</p>'}
-        return bundle, {"recorded": stored}
+        return bundle, {"recorded": self.requirements}
 
 
 def recorded(experiment: Experiment) -> Recorded:
@@ -584,8 +605,20 @@ def _build(arm: Arm) -> keras.Model:
     return model
 
 
+def _finished(calls: list[tuple], scale: str) -> Iterator[dict]:
+    """Train where joblib or the cluster says, and yield each run as it finishes."""
+    if not calls:
+        return
+    with cluster.client() as client:
+        if client is None:
+            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+            yield from parallel(joblib.delayed(_train)(*arguments) for _, arguments in calls)
+        else:
+            yield from cluster.train(client, _train, calls, data.load_mnist(scale))
+
+
 def _train(arm: Arm, name: str, seed: int, fit: Fit, measures: dict, scale: str) -> dict:
-    """Train one arm on one seed; runs in whatever process joblib chose."""
+    """Train one arm on one seed; runs in whatever process was chosen."""
     try:
         return _train_unguarded(arm, name, seed, fit, measures, scale)
     except Exception as error:

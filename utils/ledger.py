@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import nbformat
 import pandas as pd
 
 from utils import claims, evidence
 from utils.claims import Claim, Comparison, Settlement, load_ledger, settle, verdict_html
+from utils.definitions import stored_metadata
 from utils.evidence import Estimate, Verdict
 from utils.experiment import RESULTS, table
 from utils.records import RecordFile, key
@@ -154,13 +154,11 @@ def read_stored(chapters: Path = CHAPTERS) -> Stored:
     """
     experiments, quick = {}, {}
     for path in sorted(chapters.glob("*.ipynb")):
-        for cell in nbformat.read(path, as_version=4).cells:
-            for output in cell.get("outputs", ()):
-                metadata = output.get("metadata", {})
-                if "recorded" in metadata:
-                    experiments[metadata["recorded"]["experiment"]] = metadata["recorded"]
-                if "settled" in metadata:
-                    quick[metadata["settled"]["claim"]] = metadata["settled"]["quick"]
+        for metadata in stored_metadata(path):
+            if "recorded" in metadata:
+                experiments[metadata["recorded"]["experiment"]] = metadata["recorded"]
+            if "settled" in metadata:
+                quick[metadata["settled"]["claim"]] = metadata["settled"]["quick"]
     return Stored(experiments, quick)
 
 
@@ -182,12 +180,12 @@ def entries(chapters: Path = CHAPTERS, results: Path = RESULTS) -> list[Entry]:
         name: _counting(RecordFile(results / f"{name}.jsonl"), wanted)
         for name, wanted in stored.experiments.items()
     }
-    frames = [table(runs, name, "full") for name, runs in records.items() if runs]
-    full = pd.concat(frames) if frames else pd.DataFrame()
+    tables = {name: table(runs, name, "full") for name, runs in records.items() if runs}
     found = []
     for claim in load_ledger().values():
         names = {comparison.experiment for comparison in claim.comparisons}
         own = [record for name in names for record in records.get(name, ())]
+        full = pd.concat([tables[name] for name in names & set(tables)]) if own else None
         found.append(
             Entry(
                 claim=claim,

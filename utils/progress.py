@@ -32,7 +32,8 @@ def progress_bar(total: int, description: str) -> tqdm:
 
     In a notebook it is one line of plain text below the cell; in a terminal the usual bar; where
     neither is there (a log file, a test) nothing is printed. The environment variable
-    ``MNIST_PROGRESS=terminal`` makes a notebook's kernel write to the terminal that started it.
+    ``MNIST_PROGRESS=terminal`` makes a notebook's kernel write to the terminal that started it,
+    and ``MNIST_PROGRESS=none`` keeps it silent.
 
     Parameters
     ----------
@@ -47,7 +48,10 @@ def progress_bar(total: int, description: str) -> tqdm:
         Call ``update`` after each step and ``close`` at the end, or use it in a ``with``.
     """
     settings = {"total": total, "desc": description, "leave": False, "dynamic_ncols": True}
-    if os.environ.get("MNIST_PROGRESS") == "terminal":
+    asked = os.environ.get("MNIST_PROGRESS")
+    if asked == "none":
+        return tqdm(disable=True, **settings)
+    if asked == "terminal":
         return tqdm(file=sys.__stderr__, **settings)
     if _in_notebook():
         line = _CellLine()

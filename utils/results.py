@@ -1,8 +1,9 @@
 """Runs the notebooks: at full scale for their records, or at quick scale for their pages.
 
 ``python -m utils.results`` is what ``make results`` runs: every notebook that holds an
-experiment, on full MNIST. Only what the experiments record counts; outputs are discarded. What
-is recorded already is not run again, so a run that was stopped goes on where it stood.
+experiment with runs that are not recorded yet, on full MNIST. It says first what is missing and
+what it will cost. Only what the experiments record counts; outputs are discarded. What is
+recorded already is not run again, so a run that was stopped goes on where it stood.
 
 ``python -m utils.results --store`` is what ``make notebooks`` runs: every notebook at quick
 scale, with its outputs stored in place.
@@ -23,8 +24,11 @@ import nbformat
 import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from tqdm import tqdm
 
-from utils import book
+from utils import book, cluster, plan
+from utils.costs import Costs, Progress, describe, duration
+from utils.records import RESULTS
 
 LEDGER = Path("chapters") / "claims.yml"
 
@@ -63,12 +67,13 @@ class _Client(NotebookClient):
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
             text = msg["content"]["text"]
             self.stderr_of_cell[cell_index] = self.stderr_of_cell.get(cell_index, "") + text
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            with tqdm.external_write_mode(file=sys.stderr):  # Above a bar, not into it.
+                sys.stderr.write(text)
+                sys.stderr.flush()
         return super().process_message(msg, cell, cell_index)
 
 
-def execute(path, scale, claim=None):
+def execute(path, scale, claim=None, scheduler=None):
     """Run one notebook from its first cell to its last in a kernel of its own.
 
     Parameters
@@ -79,6 +84,8 @@ def execute(path, scale, claim=None):
         What the kernel's ``MNIST_SCALE`` says.
     claim : str, optional
         What the kernel's ``MNIST_CLAIM`` says: its experiment is the only one that is run.
+    scheduler : str, optional
+        What the kernel's ``MNIST_SCHEDULER`` says: the Dask cluster that trains.
 
     Returns
     -------
@@ -103,12 +110,14 @@ def execute(path, scale, claim=None):
     environment = {
         **os.environ,
         "MNIST_SCALE": scale,
-        "MNIST_PROGRESS": "terminal",
+        # At full scale the progress of all notebooks is shown, and not that of one experiment.
+        "MNIST_PROGRESS": "terminal" if scale == "quick" else "none",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
     }
-    environment.pop("MNIST_CLAIM", None)
-    if claim is not None:
-        environment["MNIST_CLAIM"] = claim
+    for name, value in (("MNIST_CLAIM", claim), ("MNIST_SCHEDULER", scheduler)):
+        environment.pop(name, None)
+        if value is not None:
+            environment[name] = value
     client = _Client(
         notebook,
         kernel_name=KERNEL["name"],
@@ -267,6 +276,12 @@ def main(arguments=None):
     parser.add_argument("notebooks", nargs="*", type=Path, help="these alone (all by default)")
     parser.add_argument("--claim", help="only the experiment of this claim (an id of the ledger)")
     parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="train on the Dask cluster of this scheduler, such as tcp://host:8786 "
+        "(by default what MNIST_SCHEDULER says; without either, in this machine's notebooks)",
+    )
+    parser.add_argument(
         "--store",
         action="store_true",
         help="run at quick scale instead, and store the outputs in the notebooks",
@@ -274,17 +289,28 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.claim and (options.store or options.notebooks):
         parser.error("--claim goes with neither --store nor a notebook")
+    if options.scheduler and options.store:
+        parser.error("--scheduler does not go with --store: a page is run on one machine")
     for path in options.notebooks:
         if path.suffix != ".ipynb" or not path.is_file():
             parser.error(f"no notebook {str(path)!r} here")
+    scheduler = None if options.store else options.scheduler or os.environ.get("MNIST_SCHEDULER")
     try:
+        if scheduler:
+            cluster.connect(scheduler).close()
         paths = _chosen(options)
-    except ValueError as error:
+    except (ValueError, cluster.ClusterError) as error:
         parser.error(str(error))
     if not paths:
         print("No notebook of the book holds an experiment yet.")
         return 0
-    return _run_all(paths, options)
+    try:
+        if options.store:
+            return _report(_run_all(paths, "quick"))
+        return _complete(paths, options.claim, scheduler)
+    except KeyboardInterrupt:
+        print("\nStopped.", "" if options.store else "The finished runs are recorded.")
+        return 130
 
 
 def _chosen(options):
@@ -296,25 +322,68 @@ def _chosen(options):
     return paths if options.store else [path for path in paths if holds_experiment(path)]
 
 
-def _run_all(paths, options):
-    scale = "quick" if options.store else "full"
+def _complete(paths, claim=None, scheduler=None):
+    """Run what is missing at full scale, after having said what that is; the exit status."""
+    print("Looking for what is missing at full scale, without training ...", flush=True)
+    costs, found = Costs(RESULTS), []
+    for notebook in plan.notebooks(paths, RESULTS):
+        found.append(notebook.of_claim(claim) if claim else notebook)
+        print(describe(found[-1], costs), flush=True)
+    to_run = [notebook for notebook in found if notebook.open]
+    experiments = [each for notebook in to_run for each in notebook.experiments]
+    missing = [(each, run) for each in experiments for run in each.missing()]
+    if not to_run:
+        print(f"Nothing is missing{f' for {claim}' * bool(claim)}: there is nothing to run.")
+        return 0
+    seconds = sum(costs.of(each.name, run) or 0 for each, run in missing)
+    price = f"{duration(seconds)} of training" if costs.known else "nothing recorded says how long"
+    print(
+        f"Missing: {len(missing)} runs in {len(to_run)} of {len(found)} notebooks, {price} "
+        "(as recorded, one run after the other). Stop it at any time: it goes on from there.\n"
+    )
+    with Progress(experiments, costs):
+        failures = _run_all([notebook.path for notebook in to_run], "full", claim, scheduler)
+    for notebook in to_run:
+        name = os.path.relpath(notebook.path)
+        left = sum(len(each.missing()) for each in notebook.experiments)
+        if left and name not in failures:
+            failures[name] = (
+                f"{left} runs are missing still: does it hand each experiment to run(), and was "
+                "it changed in the meantime?"
+            )
+        elif not left:
+            print(f"`make notebooks NOTEBOOK={name}` shows the new runs on its page.")
+    return _report(failures)
+
+
+def _run_all(paths, scale, claim=None, scheduler=None):
+    """Run notebooks one after the other, and return the names and the faults of those that fail."""
     failures = {}
     for number, path in enumerate(paths, start=1):
         name = os.path.relpath(path)
-        print(f"[{number}/{len(paths)}] {name}, {scale} scale", flush=True)
+        _say(f"[{number}/{len(paths)}] {name}, {scale} scale")
         start = time.monotonic()
         try:
-            notebook, stderr = execute(path, scale, options.claim)
-            if options.store:
+            notebook, stderr = execute(path, scale, claim, scheduler)
+            if scale == "quick":
                 store(tidy(notebook, stderr), path)
         except NotebookError as error:
             failures[name] = str(error)
-            print(f"      failed: {error}", file=sys.stderr, flush=True)
+            _say(f"      failed: {error}", sys.stderr)
         except KeyboardInterrupt:
-            print(f"\nStopped in {name}.", "The finished runs are recorded." * (scale == "full"))
-            return 130
+            _say(f"      stopped in {name}")
+            raise
         else:
-            print(f"      {time.monotonic() - start:.0f} s", flush=True)
+            _say(f"      {time.monotonic() - start:.0f} s")
+    return failures
+
+
+def _say(text, file=None):
+    tqdm.write(text, file=file or sys.stdout)  # Above a bar, not into it.
+    (file or sys.stdout).flush()
+
+
+def _report(failures):
     for name, reason in failures.items():
         print(f"FAIL {name}: {reason.splitlines()[0]}", file=sys.stderr)
     return 1 if failures else 0

@@ -1,0 +1,306 @@
+"""What can go wrong around a sweep at full scale: nothing that was finished is lost."""
+
+import contextlib
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from test_experiment import SHORT, Counting, eager, use_stand_in
+
+from utils import experiment  # noqa: F401 (the forked sweeps name it)
+from utils.experiment import Arm, Experiment, last_epoch, recorded, run
+from utils.records import RecordError, RecordFile
+
+resource = pytest.importorskip("resource", reason="limits and signals of Unix are under test")
+
+TESTS = Path(__file__).parent
+KILLS = 50
+
+
+def noting(split, rng):
+    """Write down which run begins, before anything of it is trained."""
+    with open(os.environ["STARTED"], "a") as file:
+        file.write(f"{rng.bit_generator.seed_seq.entropy}\n")
+    return split
+
+
+def sweep(seeds):
+    return Experiment("sweep", "c", {"a": Arm(eager, prepare=noting)}, seeds, SHORT)
+
+
+# Runs sweeps in children of its own: to import TensorFlow takes longer than what is under test.
+FORKER = """
+import os, sys
+import rich.progress, sklearn.model_selection  # As the first run would.
+from test_faults import *
+use_stand_in(setattr, ".")
+print("ready", flush=True)
+for line in sys.stdin:
+    command, *given = line.split()
+    if command == "wait":
+        pid, status, usage = os.wait4(-1, 0)
+        print(pid, status, usage.ru_utime + usage.ru_stime, flush=True)
+        continue
+    pid = os.fork()
+    if not pid:
+        experiment.RESULTS = Path(given[0])
+        run(sweep(int(given[1])), "full")
+        os._exit(0)
+    print(pid, flush=True)
+"""
+
+
+class Forker:
+    """Starts sweeps in processes of their own, and waits for them."""
+
+    def __init__(self, started):
+        self.started = started
+        environment = {
+            "STARTED": str(started),
+            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+            "TF_NUM_INTRAOP_THREADS": "1",
+            "TF_NUM_INTEROP_THREADS": "1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", FORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        assert self.process.stdout.readline() == "ready\n"
+
+    def _ask(self, *command):
+        self.process.stdin.write(" ".join(map(str, command)) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().split()
+
+    def start(self, folder, seeds):
+        """Start a sweep; its process id."""
+        return int(self._ask("start", folder, seeds)[0])
+
+    def wait(self):
+        """Wait for a sweep to end: its process id, its status, the seconds it computed."""
+        pid, status, seconds = self._ask("wait")
+        return int(pid), int(status), float(seconds)
+
+
+@pytest.fixture
+def forker(tmp_path):
+    if sys.platform == "darwin":
+        pytest.skip("a process that has imported TensorFlow may not be forked on macOS")
+    forker = Forker(tmp_path / "started")
+    yield forker
+    forker.process.stdin.close()
+    forker.process.wait(60)
+
+
+def wait_for_seconds(pid, seconds):
+    """Wait until a process has computed for so long: a busy machine changes nothing about it."""
+    process = psutil.Process(pid)
+    while sum(process.cpu_times()[:2]) < seconds:
+        time.sleep(0.002)
+
+
+def seeds_of(file):
+    found, damaged = file.read()
+    assert damaged == []
+    return [record["seed"] for record in found]
+
+
+def without_times(record):
+    epochs = [{**epoch, "seconds": 0} for epoch in record["epochs"]]
+    return {**record, "epochs": epochs, "seconds": 0, "date": ""}
+
+
+def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_else(
+    forker, tmp_path
+):
+    whole = RecordFile(tmp_path / "whole" / "sweep.jsonl")
+    forker.start(whole.path.parent, 4)
+    _, status, seconds = forker.wait()
+    assert status == 0 and seeds_of(whole) == [0, 1, 2, 3]
+    forker.started.unlink()
+
+    moments = random.Random(20)
+    file = RecordFile(tmp_path / "killed" / "sweep.jsonl")
+    content, begun = b"", []
+    for _ in range(KILLS):
+        pid = forker.start(file.path.parent, 10_000)
+        wait_for_seconds(pid, moments.uniform(0, seconds))
+        time.sleep(moments.uniform(0, 0.01))
+        os.kill(pid, signal.SIGKILL)
+        assert forker.wait()[:2] == (pid, signal.SIGKILL)
+        if file.path.exists():
+            before, content = content, file.path.read_bytes()
+            assert content.startswith(before)
+        # Each run stands there once and in its turn; of those begun, the last one may be missing.
+        done = seeds_of(file)
+        assert done == list(range(len(done)))
+        if forker.started.exists():
+            begun = [int(seed) for seed in forker.started.read_text().split()]
+            assert set(begun) - set(done) <= {begun[-1]}
+    again = len(begun) - len(set(begun))
+    assert 0 < again <= KILLS  # Some were killed in a run, and only that run was begun again.
+
+    enough = max(len(done), 3) + 1
+    forker.start(file.path.parent, enough)
+    assert forker.wait()[1] == 0
+    assert seeds_of(file) == list(range(enough))
+    for first, second in zip(whole.read()[0], file.read()[0], strict=False):
+        assert without_times(first) == without_times(second)
+
+
+def test_of_two_sweeps_at_once_one_is_killed_and_the_other_ends_complete(forker, tmp_path):
+    file = RecordFile(tmp_path / "both" / "sweep.jsonl")
+    first, second = (forker.start(file.path.parent, 8) for _ in range(2))
+    wait_for_seconds(first, 1.0)
+    os.kill(first, signal.SIGKILL)
+    ended = {pid: status for pid, status, _ in (forker.wait(), forker.wait())}
+    assert ended == {first: signal.SIGKILL, second: 0}
+    assert sorted(seeds_of(file)) == list(range(8))
+
+
+# In this process
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Let full scale train on few images, and record where the test says."""
+    monkeypatch.setenv("STARTED", str(tmp_path / "started"))
+
+    def record_in(folder):
+        use_stand_in(monkeypatch.setattr, folder)
+        return RecordFile(Path(folder) / "sweep.jsonl")
+
+    return record_in
+
+
+def mount(*arguments):
+    """Mount a file system for a test; skip the test where that may not be done."""
+    try:
+        done = subprocess.run(["mount", *map(str, arguments)], capture_output=True)
+    except OSError:
+        pytest.skip("has no mount")
+    if done.returncode:
+        pytest.skip("only root may mount a small disk")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Make a disk of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", folder)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@contextlib.contextmanager
+def full(folder):
+    """Leave one block of a disk free."""
+    filler = folder / "filler"
+    filler.write_bytes(bytes(60 * 1024))
+    yield
+    filler.unlink()
+
+
+@contextlib.contextmanager
+def limited(_):
+    """Let no file of this process grow beyond some 4 KiB."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, usual[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+@pytest.mark.parametrize("kind", ["disk", "limit"])
+def test_a_full_disk_is_a_clear_error_and_the_sweep_goes_on_when_there_is_room(
+    kind, results, request, tmp_path
+):
+    folder = request.getfixturevalue("disk") if kind == "disk" else tmp_path
+    file = results(folder)
+    with (full if kind == "disk" else limited)(folder):
+        with pytest.raises(RecordError) as error:
+            run(sweep(12), "full")
+        kept, content = seeds_of(file), file.path.read_bytes()
+    assert 1 <= len(kept) < 12 and kept == list(range(len(kept)))
+    reason = os.strerror(errno.ENOSPC if kind == "disk" else errno.EFBIG)
+    assert f"arm 'a', seed {len(kept)} was trained but not recorded" in str(error.value)
+    assert content.endswith(b"\n") and (reason in str(error.value) or "space" in str(error.value))
+    frame = run(sweep(12), "full")
+    assert file.path.read_bytes().startswith(content)
+    assert seeds_of(file) == list(range(12)) and len(last_epoch(frame)) == 12
+
+
+def check_read_only(file, results, writable):
+    build = Counting()
+    more = Experiment("sweep", "c", {"a": build}, 4, SHORT)
+    content = file.path.read_bytes()
+    with pytest.raises(RecordError, match=r"^sweep.jsonl: .* is read-only, .* nothing was trained"):
+        run(more, "full")
+    assert build.built == 1 and file.path.read_bytes() == content  # Built for its fingerprint.
+    # What is recorded can be read all the same.
+    assert len(recorded(more).frame) == 2
+    writable()
+    run(more, "full")
+    assert seeds_of(file) == [0, 1, 2, 3] and file.path.read_bytes().startswith(content)
+
+
+def test_results_on_a_read_only_disk_are_refused_before_anything_is_trained(results, disk):
+    file = results(disk)
+    run(Experiment("sweep", "c", {"a": Counting()}, 2, SHORT), "full")
+    mount("-o", "remount,ro", disk)
+    check_read_only(file, results, lambda: mount("-o", "remount,rw", disk))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_results_that_may_not_be_written_are_refused_before_anything_is_trained(
+    which, results, tmp_path
+):
+    folder = tmp_path / "results"
+    file = results(folder)
+    run(Experiment("sweep", "c", {"a": Counting()}, 2, SHORT), "full")
+    place = file.path if which == "file" else folder
+    usual = place.stat().st_mode
+    place.chmod(usual & ~0o222)
+    try:
+        check_read_only(file, results, lambda: place.chmod(usual))
+    finally:
+        place.chmod(usual)
+
+
+DAMAGE = {
+    "cut off": lambda line: line[: len(line) // 2] + b"\n",
+    "emptied": lambda line: b"\n",
+    "overwritten": lambda line: bytes(len(line) - 1) + b"\n",
+    "from a merge": lambda line: b"<<<<<<< HEAD\n" + line + b"=======\n" + line + b">>>>>>> x\n",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_corrupt_line_in_the_middle_costs_its_run_and_is_reported(kind, results, tmp_path):
+    file = results(tmp_path / "results")
+    run(sweep(4), "full")
+    lines = file.path.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([lines[0], DAMAGE[kind](lines[1]), *lines[2:]])
+    file.path.write_bytes(damaged)
+    kept = kind == "from a merge"
+    found = recorded(sweep(4))
+    assert found.missing == (() if kept else (("a", 1),))
+    assert found.damaged == {"emptied": (), "from a merge": (2, 4, 6)}.get(kind, (2,))
+    assert ("Damaged lines, skipped" in repr(found)) is bool(found.damaged)
+    begun = Path(os.environ["STARTED"]).read_text().split()
+    frame = run(sweep(4), "full")
+    assert Path(os.environ["STARTED"]).read_text().split()[len(begun) :] == ([] if kept else ["1"])
+    assert file.path.read_bytes().startswith(damaged)
+    assert len(last_epoch(frame)) == 4 and recorded(sweep(4)).complete
+    assert list(last_epoch(frame)["seed"]) == [0, 1, 2, 3]
