@@ -294,7 +294,7 @@ def settle(
         Its id in the ledger.
     quick, full : pandas.DataFrame, optional
         What ``run`` returns, and the ``frame`` of what ``recorded`` returns. A comparison whose
-        arms have not run on all seeds of their experiment, two at least, is left open at that scale.
+        arms have not run on all seeds of their experiment, two at least, is left open there.
 
     Returns
     -------
