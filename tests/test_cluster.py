@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -166,6 +167,7 @@ def started(*arguments, **environment):
     process = subprocess.Popen(
         [sys.executable, "-m", "dask", *map(str, arguments)],
         env={**os.environ, **environment},
+        cwd=tempfile.gettempdir(),  # Python would look for `utils` here first.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -301,12 +303,14 @@ def broken(split, rng):
 
 
 def test_a_failing_arm_is_named_and_the_finished_runs_are_kept(two_workers, records):
-    late = noting(records, 1)
+    finished = records / "results" / "x.jsonl"
 
-    def fails_late(split, rng):
-        return broken(late(split, rng), rng)
+    def fails_later(split, rng):
+        while not finished.exists():
+            time.sleep(0.1)
+        return broken(split, rng)
 
-    experiment_ = Experiment("x", "c", {"good": net, "bad": Arm(net, fails_late)}, [0], SHORT)
+    experiment_ = Experiment("x", "c", {"good": net, "bad": Arm(net, fails_later)}, [0], SHORT)
     with (
         pytest.raises(RunError, match="^arm 'bad', seed 0: OSError: it is broken") as caught,
         joblib.parallel_config(backend="dask"),

@@ -133,7 +133,7 @@ def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_e
     file = RecordFile(tmp_path / "killed" / "sweep.jsonl")
     content, begun = b"", []
     for _ in range(KILLS):
-        pid = forker.start(file.path.parent, 10_000)
+        pid = forker.start(file.path.parent, 1_000)
         wait_for_seconds(pid, moments.uniform(0, seconds))
         time.sleep(moments.uniform(0, 0.01))
         os.kill(pid, signal.SIGKILL)
@@ -148,7 +148,8 @@ def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_e
             begun = [int(seed) for seed in forker.started.read_text().split()]
             assert set(begun) - set(done) <= {begun[-1]}
     again = len(begun) - len(set(begun))
-    assert 0 < again <= KILLS  # Some were killed in a run, and only that run was begun again.
+    # Some were killed in a run, and only that run was begun again.
+    assert len(done) > KILLS // 5 and 0 < again <= KILLS
 
     enough = max(len(done), 3) + 1
     forker.start(file.path.parent, enough)

@@ -183,7 +183,7 @@ def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST)
                     retries=_RETRIES,
                 )
                 futures[future] = name
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             with _lost(client):
                 answer = _answer(future, futures.pop(future))
             if answer.traceback:
@@ -278,7 +278,8 @@ def _lost(client):
     try:
         yield
     except (OSError, CancelledError) as error:
+        reason = str(error).split("\n")[0]
         raise ClusterError(
-            f"the scheduler at {address} was lost, or took its runs back ({error}). Runs that were "
-            "recorded before are kept; once it is up again, the same command goes on with the rest"
+            f"the scheduler at {address} was lost, or took its runs back ({reason}). Recorded runs "
+            "are kept; once it is up again, the same command goes on with the rest"
         ) from error

@@ -16,6 +16,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,7 +222,7 @@ class Experiment:
                 f"seeds={given!r} at {scale} scale; allowed are how many, at least 1, or a "
                 "sequence of whole numbers from 0 to 2³² - 1"
             )
-        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        twice = sorted(seed for seed, times in Counter(seeds).items() if times > 1)
         if twice:
             raise ValueError(
                 f"seeds={seeds!r}: seed {twice[0]} stands there twice; "
