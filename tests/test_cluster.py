@@ -378,17 +378,28 @@ def test_a_lost_scheduler_is_one_error_and_the_finished_runs_are_kept(
     long = Experiment("long", "c", {"a": Arm(net, noting(records, 60))}, 3, SHORT)
     (records / "short").mkdir()
     short = Experiment("short", "c", {"a": Arm(net, noting(records / "short", 0.5))}, 6, SHORT)
+    said = []
+
+    def start_worker():
+        try:
+            wait_for(lambda: said.append(capfd.readouterr().err) or "has no workers" in said[-1])
+        finally:
+            stack.enter_context(a_worker(address, "--nthreads", 2, **without_images))
+
     with (
         scheduler(records) as (address, process),
-        a_worker(address, "--nthreads", 2, **without_images),
+        contextlib.ExitStack() as stack,
         Client(address, set_as_default=False) as client,
         joblib.parallel_config(backend="dask", client=client),
     ):
+        starting = threading.Thread(target=start_worker)
+        starting.start()
         interrupting = when(lambda: notes(records, "begin"), os.kill, os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            run(long, "full")  # The worker joins while this waits.
+            run(long, "full")
+        starting.join()
         interrupting.join()
-        assert f"The scheduler at {address} has no workers yet" in capfd.readouterr().err
+        assert f"The scheduler at {address} has no workers yet" in "".join(said)
         killing = when(lambda: len(recorded_runs(short)) == 2, process.kill)
         with pytest.raises(ClusterError, match=f"the scheduler at {address} was lost.* are kept"):
             run(short, "full")
@@ -418,8 +429,7 @@ def changed_course(folder):
 
 
 def no_course(folder):
-    (folder / "utils").mkdir()
-    (folder / "utils" / "__init__.py").touch()
+    (folder / "utils.py").touch()  # Stands in front of the course that is installed.
 
 
 def other_images(folder):

@@ -957,6 +957,9 @@ def test_explorers_on_one_page_do_not_disturb_each_other(chromium, page):
             "output row 1, column 1", "output row 2, column 2", "output row 1, column 1",
         ]  # fmt: skip
         assert ["bias 5" in each for each in sums] == [False, True, False]
+        # A cell that runs later brings its own script, which leaves the others as they are.
+        test_players.run_scripts_again(tab, "box2")
+        assert sums == [tab.locator(f"#box{n} .xp-sum").inner_text() for n in range(3)]
         ids = tab.evaluate("[...document.querySelectorAll('.explorer [id]')].length")
         assert ids == 0
         assert watch.complaints == []

@@ -173,13 +173,23 @@ def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
 
 
 def _own_ids(body: str, salt: str) -> str:
-    """Drop the ids that nothing refers to, and mark the others with a hash of the figure."""
-    mark = "f" + hashlib.sha256((body + salt).encode()).hexdigest()[:8]
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    """Drop the ids that nothing refers to, and name the others by a hash of the figure.
+
+    Matplotlib makes some of them from the address of an object in memory, so they are numbered in
+    their order before the hash is taken.
+    """
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    numbers = {name: str(number) for number, name in enumerate(used)}
     body = re.sub(
-        r' id="([^"]+)"', lambda found: f' id="{mark}-{found[1]}"' * (found[1] in used), body
+        r' id="([^"]+)"',
+        lambda found: f' id="@{numbers[found[1]]}"' if found[1] in numbers else "",
+        body,
     )
-    return re.sub(r'(href="#|url\(#)', rf"\1{mark}-", body)
+    body = re.sub(
+        r'(href="#|url\(#)([^")]+)', lambda found: f"{found[1]}@{numbers[found[2]]}", body
+    )
+    mark = "f" + hashlib.sha256((body + salt).encode()).hexdigest()[:8]
+    return re.sub(r'( id="|href="#|url\(#)@', rf"\g<1>{mark}-", body)
 
 
 def curves(
