@@ -339,7 +339,7 @@ def test_ctrl_c_stops_everything(tmp_path, capsys):
     assert results.main(["--store", str(slow), str(later)]) == 130
     assert time.monotonic() - start < 20
     out = capsys.readouterr().out
-    assert "Stopped in" in out and "later.ipynb" not in out
+    assert "stopped in" in out and "later.ipynb" not in out
 
 
 def test_a_claim_is_looked_up_in_the_ledger(tmp_path, capsys):

@@ -144,6 +144,63 @@ def test_blank_lines_and_windows_line_ends_are_not_damage(file):
     assert file.read() == ([run_of(seed) for seed in range(3)], [])
 
 
+def test_a_file_that_grows_is_read_on_and_not_anew(file, monkeypatch):
+    for seed in range(50):
+        file.append(run_of(seed))
+    parsed = []
+    parse = records._parse
+    monkeypatch.setattr(records, "_parse", lambda line: parsed.append(line) or parse(line))
+    RecordFile(file.path).append(run_of(50))  # Another writer, who has read nothing yet.
+    assert len(parsed) == 50
+    assert not file.append(run_of(50)) and file.append(run_of(51))
+    assert len(parsed) == 52
+    assert file.keys() == {key(run_of(seed)) for seed in range(52)}
+
+
+def grown(content):
+    return content + json.dumps(run_of(7)).encode() + b"\n"
+
+
+CHANGES = {
+    "it is gone": None,
+    "it is empty": lambda content: b"",
+    "lines were taken out": lambda content: content.partition(b"\n")[2],
+    "lines were taken out and others added": lambda content: grown(content.partition(b"\n")[2]),
+    "it grew in the meantime": grown,
+    "its last line was torn": lambda content: content[:-9],
+    "a line is still being written": lambda content: content + b'{"arm": "an',
+    "a line has no end yet": lambda content: grown(content)[:-1],
+}
+
+
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "by another file"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_was_changed_is_known_as_it_is(change, in_place, file):
+    for seed in range(3):
+        file.append(run_of(seed))
+    assert len(file.keys()) == 3
+    content = file.path.read_bytes()
+    if not in_place:
+        file.path.rename(file.path.with_suffix(".old"))
+    if CHANGES[change] is None:
+        file.path.unlink(missing_ok=True)
+    else:
+        file.path.write_bytes(CHANGES[change](content))
+    for record in (None, run_of(7), run_of(8)):
+        if record is not None:
+            there = key(record) in RecordFile(file.path).keys()
+            assert file.append(record) is not there
+        assert file.keys() == RecordFile(file.path).keys()
+        assert file.keys() == {key(each) for each in file.read()[0]}
+
+
+def test_a_place_that_can_be_written_is_not_refused(file):
+    file.require_writable()  # Neither the file nor its folder is there.
+    assert not file.path.parent.exists()
+    file.append(run_of(0))
+    file.require_writable()
+
+
 def test_a_value_that_is_no_number_is_refused_before_anything_is_written(file):
     file.append(run_of(0))
     before = file.path.read_bytes()

@@ -14,6 +14,7 @@ import contextlib
 import os
 import pickle
 import sys
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,6 +30,10 @@ _ANSWER_SECONDS = 10
 
 # A larger job carries data, and would carry them with every run of its arm.
 _JOB_BYTES = 1_000_000
+
+# What a worker evaluates. Given the function itself, a worker that has no such function would fail
+# while it reads the message, and end without telling anybody why.
+_WORK = "__import__('utils.worker').worker.work(*arguments)"
 
 # How often a run is given to a worker again whose training process died.
 _RETRIES = 2
@@ -173,23 +178,20 @@ def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST)
                     file=sys.stderr,
                 )
             for name, job in jobs.items():
+                arguments = job, wanted, mnist.scale, mnist.fingerprint
                 future = client.submit(
-                    worker.work,
-                    job,
-                    wanted,
-                    mnist.scale,
-                    mnist.fingerprint,
-                    pure=False,
+                    eval,
+                    _WORK,
+                    {"arguments": arguments},
+                    key=f"train-{uuid.uuid4().hex}",
                     retries=_RETRIES,
                 )
                 futures[future] = name
         for future in as_completed(list(futures), loop=client.loop):
             with _lost(client):
                 answer = _answer(future, futures.pop(future))
-            if answer.traceback:
-                raise answer.error from _OnWorker(answer.traceback)
             if answer.error:
-                raise answer.error
+                raise answer.error from _OnWorker(answer.traceback)
             yield answer.result
     finally:
         # What nobody waits for any more, the scheduler does not start.
@@ -218,29 +220,15 @@ def _pack(name: str, function: Callable, arguments: tuple) -> bytes:
 
 def _bring(client, mnist: data.MNIST) -> None:
     """Bring the file with the images to each worker, now or when it joins, once."""
-    from distributed import WorkerPlugin
     from distributed.comm import CommClosedError
+    from distributed.diagnostics.plugin import UploadFile
 
-    # Defined in here, it is pickled by value: a worker without the course can take it, and says
-    # what it lacks when it gets a job.
-    class Images(WorkerPlugin):
-        name = f"convolution-tested-{mnist.fingerprint}"
-        idempotent = True
-
-        def __init__(self, content):
-            self.content = content
-
-        def setup(self, worker):
-            import os
-
-            path = os.path.join(worker.local_directory, "mnist.npz")
-            with open(path, "wb") as file:
-                file.write(self.content)
-            os.environ["MNIST_PATH"] = path
-            del self.content
-
+    upload = UploadFile(str(mnist.path), load=False)
+    upload.filename = worker.images_file(mnist.fingerprint)
+    upload.name = f"convolution-tested {upload.filename}"
+    upload.idempotent = True
     try:
-        client.register_plugin(Images(mnist.path.read_bytes()))
+        client.register_plugin(upload)
     except CommClosedError:
         raise
     except OSError as error:
@@ -251,7 +239,10 @@ def _answer(future, name: str) -> worker.Answer:
     from distributed import CancelledError, KilledWorker
 
     try:
-        return pickle.loads(future.result())
+        answer = pickle.loads(future.result())
+        if isinstance(answer.error, ClusterError):
+            raise answer.error
+        return answer
     except ClusterError as error:
         raise ClusterError(f"{name}: {error}") from error
     except KilledWorker as error:

@@ -79,6 +79,21 @@ def versions() -> dict[str, str]:
     return found
 
 
+def images_file(fingerprint: str) -> str:
+    """Name the file with the images in a worker's folder.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Of the images.
+
+    Returns
+    -------
+    str
+    """
+    return f"{fingerprint}.npz"
+
+
 # In the worker's process: Dask calls `work`.
 
 _one_at_a_time = threading.Lock()
@@ -119,7 +134,8 @@ def work(job: bytes, wanted: dict, scale: str, images: str) -> bytes:
         task = worker.state.tasks.get(key)
         return task is None or task.state == "cancelled"
 
-    request = worker.address, os.environ.get("MNIST_PATH"), job, wanted, scale, images
+    path = os.path.join(worker.local_directory, images_file(images))
+    request = worker.address, path if os.path.exists(path) else None, job, wanted, scale, images
     with _turn(withdrawn):
         try:
             trainer = _trainer_for(worker.state.nthreads, wanted)
