@@ -1,4 +1,5 @@
-// A convolution to take apart: change settings and numbers, point at an output, and see its sum.
+// A convolution to take apart: change its settings and numbers, point at an output cell, and see
+// the window, the products and the sum behind it.
 //
 // utils/explorer.py writes this module into a cell's output, with a picture of the first state, whose
 // place it takes. What is exported is arithmetic, and needs no page.
@@ -207,8 +208,7 @@ function drawings(state, laid, at, stops) {
   const cut = (grids, side) => grids.slice(0, channels)
     .map((rows) => rows.slice(0, side).map((cells) => cells.slice(0, side)));
   const inputs = cut(image, size), kernels = cut(weights[at.filter], kernel);
-  const window = factors(state, laid, at), sums = channelSums(window);
-  const outputs = laid.values ??= convolve(state, laid); // Pointing changes none of them.
+  const window = factors(state, laid, at), sums = channelSums(window), outputs = convolve(state, laid);
   const [topIn, topKernel, topOut] = [inputs, kernels, outputs].map(topOf);
   const topProduct = topOf(window.flat(2).map(({ x, w }) => x * w));
   const start = Math.min(0, laid.real[0]), count = Math.max(laid.wide, laid.real.at(-1) + 1) - start;
@@ -398,7 +398,6 @@ function mount(root) {
       const typed = editor.value.trim().replace(",", ".").replace("−", "-"), value = Number(typed);
       const good = typed !== "" && Math.abs(value) <= MOST;
       if (keep && good) values[row][column] = value;
-      laid.values = undefined;
       show();
       explain();
       if (keep && !good) {
