@@ -74,6 +74,7 @@ class Forker:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, **environment},
+            start_new_session=True,
         )
         assert self.process.stdout.readline() == "ready\n"
 
@@ -98,14 +99,15 @@ def forker(tmp_path_factory):
         pytest.skip("a process that has imported TensorFlow may not be forked on macOS")
     forker = Forker(tmp_path_factory.mktemp("forker") / "started")
     yield forker
-    forker.process.stdin.close()
-    forker.process.wait(60)
+    os.killpg(forker.process.pid, signal.SIGKILL)  # With the sweeps of a test that failed.
+    forker.process.communicate()
 
 
 def wait_for_seconds(pid, seconds):
     """Wait until a process has computed for so long: a busy machine changes nothing about it."""
     process = psutil.Process(pid)
     while sum(process.cpu_times()[:2]) < seconds:
+        assert process.status() != psutil.STATUS_ZOMBIE, "it ended by itself"
         time.sleep(0.002)
 
 
@@ -161,12 +163,13 @@ def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_e
 
 def test_of_two_sweeps_at_once_one_is_killed_and_the_other_ends_complete(forker, tmp_path):
     file = RecordFile(tmp_path / "both" / "sweep.jsonl")
-    first, second = (forker.start(file.path.parent, 8) for _ in range(2))
-    wait_for_seconds(first, 1.0)
+    first, second = (forker.start(file.path.parent, 12) for _ in range(2))
+    while not file.path.exists() or len(seeds_of(file)) < 2:
+        time.sleep(0.01)
     os.kill(first, signal.SIGKILL)
     ended = {pid: status for pid, status, _ in (forker.wait(), forker.wait())}
     assert ended == {first: signal.SIGKILL, second: 0}
-    assert sorted(seeds_of(file)) == list(range(8))
+    assert sorted(seeds_of(file)) == list(range(12))
 
 
 # In this process

@@ -208,6 +208,9 @@ class _Trainer:
                     self.kill()
             else:
                 if answer is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(5)  # What it died of is known once it is gone.
+                    self.kill()
                     raise EOFError
                 return answer
 
