@@ -1150,3 +1150,31 @@ def test_split_of_no_images_is_a_split():
         np.zeros(0, np.int64),
     )
     assert repr(none) == "Split: 0 training and 0 test images, 28×28×1"
+
+
+def test_images_held_out_are_training_images_that_are_not_trained_on():
+    split = load_mnist("quick").split(3, 200)
+    rest = data.hold_out(split, np.random.default_rng(3), images=50)
+    assert len(rest.x_train) == len(rest.y_train) == 150
+    assert len(rest.x_test) == len(rest.y_test) == 50
+    whole = [(x.tobytes(), y) for x, y in zip(split.x_train, split.y_train, strict=True)]
+    kept = [(x.tobytes(), y) for x, y in zip(rest.x_train, rest.y_train, strict=True)]
+    held = [(x.tobytes(), y) for x, y in zip(rest.x_test, rest.y_test, strict=True)]
+    assert sorted(kept + held) == sorted(whole)
+    assert kept == [each for each in whole if each in set(kept)]  # In their order.
+    other = data.hold_out(split, np.random.default_rng(4), images=50)
+    assert not np.array_equal(other.x_test, rest.x_test)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (0, ValueError, "images is 0; allowed are 1 to 199"),
+        (200, ValueError, "images is 200; allowed are 1 to 199"),
+        (10.0, TypeError, "images is 10.0; it must be a whole number"),
+    ],
+)
+def test_hold_out_leaves_something_to_train_on(images, error, message):
+    split = load_mnist("quick").split(3, 200)
+    with pytest.raises(error, match=message):
+        data.hold_out(split, np.random.default_rng(3), images)

@@ -181,6 +181,50 @@ def test_measures_stand_in_the_row_of_the_last_epoch(quick_run):
     assert set(last["parameters"]) == {conv().count_params(), with_dropout().count_params()}
 
 
+def test_summaries_are_taken_from_the_course_of_the_run():
+    seen = []
+
+    def best_epoch(epochs):
+        seen.append(epochs)
+        return epochs["test_loss"].idxmin()
+
+    found = run(two_arms(seeds=1, summaries={"best": best_epoch, "epochs": len}), "quick")
+    for (arm, runs), epochs in zip(found.groupby("arm"), seen, strict=True):
+        columns = ["accuracy", "loss", "test_accuracy", "test_loss", "seconds"]
+        assert list(epochs.index) == [1, 2] and list(epochs.columns) == columns
+        assert np.array_equal(epochs.to_numpy(), runs[columns].to_numpy()), arm
+        assert runs["best"].isna().tolist() == [True, False] and runs["epochs"].iloc[1] == 2
+        assert runs["best"].iloc[1] == runs.set_index("epoch")["test_loss"].idxmin()
+
+
+def test_without_shuffling_the_first_batches_are_those_that_prepare_put_first():
+    def three_first(split, rng):
+        order = np.argsort(split.y_train != 3, kind="stable")
+        return split.replace(x_train=split.x_train[order], y_train=split.y_train[order])
+
+    def first_labels(shuffle, epochs):
+        """Labels of the first batch of each epoch, by a loss that writes them down."""
+        noted = []
+
+        def loss(labels, outputs):
+            noted.append(keras.ops.convert_to_numpy(labels).ravel().astype(int).tolist())
+            return keras.losses.sparse_categorical_crossentropy(labels, outputs)
+
+        def build():
+            net = tiny()
+            net.compile("sgd", loss, run_eagerly=True)
+            return net
+
+        fit = Fit(epochs, batch_size=10, train_size=100, shuffle=shuffle)
+        run(Experiment("x", "c", {"a": Arm(build, three_first)}, 1, fit), "quick")
+        return [noted[0], noted[len(noted) // 2]] if epochs == 2 else noted[0]
+
+    assert first_labels(False, 1) == 10 * [3]
+    assert first_labels(True, 1) != 10 * [3]
+    first, later = first_labels(False, 2)
+    assert first == 10 * [3] and later != 10 * [3]
+
+
 def test_the_last_epoch_of_each_run_is_kept_and_never_the_best(quick_run):
     last = last_epoch(quick_run)
     assert len(last) == 4 and set(last["epoch"]) == {2}
@@ -459,6 +503,10 @@ def test_two_processes_give_the_same_numbers_as_one_and_name_what_fails():
         ({"arms": {"a": Arm(tiny, fit=Fit(epochs=-1))}}, "epochs=-1"),
         ({"measures": {"seed": first_label}}, "measures: 'seed'=.*any name but"),
         ({"measures": {"m": 3}}, "measures: 'm'=3; allowed are functions"),
+        ({"summaries": {"seconds": len}}, "summaries: 'seconds'=.*any name but"),
+        ({"summaries": {"m": None}}, "summaries: 'm'=None; allowed are functions"),
+        ({"measures": {"m": first_label}, "summaries": {"m": len}}, "'m' is the name of a measure"),
+        ({"fit": Fit(shuffle=by_scale(True, 1))}, "shuffle=1 at full scale; allowed are True and"),
     ],
 )
 def test_bad_settings_are_refused_with_the_argument_the_value_and_what_is_allowed(
@@ -665,6 +713,10 @@ def measure_two(model, split):
     return 2.0
 
 
+def len_of(epochs):
+    return len(epochs)
+
+
 CHANGES = {
     "model": {"arms": {"a": lambda: eager(hidden=(3,)), "b": other}},
     "compile": {"arms": {"a": lambda: eager(optimizer="sgd"), "b": other}},
@@ -701,6 +753,9 @@ def test_a_changed_measure_makes_every_arm_stale(full_scale):
     run(Experiment(**base, measures={"m": measure_one}), "full")
     later = Experiment(**base, measures={"m": measure_two})
     assert recorded(later).changed == {"a": ("measures",), "b": ("measures",)}
+    with_summary = Experiment(**base, measures={"m": measure_one}, summaries={"epochs": len_of})
+    assert recorded(with_summary).changed == {"a": ("measures",), "b": ("measures",)}
+    assert recorded(Experiment(**base, measures={"m": measure_one})).complete
     assert set(last_epoch(run(later, "full"))["m"]) == {2.0}
 
 

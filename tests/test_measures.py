@@ -54,3 +54,41 @@ def test_a_pass_that_takes_longer_is_told_apart_in_powers_of_two():
     # Sleeping takes at least so long; a busy machine makes both slower, and by no factor of eight.
     assert np.log2(20) <= fast and np.log2(320) <= slow
     assert 1 < slow - fast < 7
+
+
+def test_reliability_by_hand():
+    sure = np.array([[0.95, 0.05], [0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    table = measures.reliability(sure, np.array([0, 1, 1, 1]), bins=10)
+    assert list(table.index) == [4, 7, 8, 9]  # 0.8 and 0.9 are the upper ends of their bins.
+    assert table["confidence"].to_numpy() == pytest.approx([0.5, 0.8, 0.9, 0.95])
+    assert list(table["accuracy"]) == [0, 1, 0, 1]
+    assert list(table["share"]) == 4 * [0.25]
+    assert measures.calibration_error(table) == pytest.approx((0.5 + 0.2 + 0.9 + 0.05) / 4)
+
+
+def test_who_is_as_often_right_as_said_is_calibrated():
+    rng = np.random.default_rng(0)
+    right = rng.uniform(0.5, 1, 200_000)
+    labels = (rng.random(len(right)) > right).astype(int)
+    table = measures.reliability(np.stack([right, 1 - right], axis=1), labels)
+    assert table["share"].sum() == pytest.approx(1)
+    assert measures.calibration_error(table) < 0.005
+    twice_as_sure = np.stack([(1 + right) / 2, (1 - right) / 2], axis=1)
+    overconfident = measures.reliability(twice_as_sure, labels)
+    assert measures.calibration_error(overconfident) == pytest.approx(0.125, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "bins", "message"),
+    [
+        ([[0.5, 0.5]], [0], 0, "bins=0; allowed are whole numbers ≥ 1"),
+        ([[0.5, 0.5]], [0, 1], 5, r"shape \(1, 2\) and labels \(2,\); allowed"),
+        ([0.5], [0], 5, r"shape \(1,\)"),
+        (np.zeros((0, 2)), [], 5, "n ≥ 1"),
+        ([[1.5, -0.5]], [0], 5, r"hold -0\.5\.\.1\.5; allowed is 0\.\.1"),
+        ([[np.nan, 0.5]], [0], 5, "hold nan"),
+    ],
+)
+def test_reliability_refuses_what_are_no_probabilities(probabilities, labels, bins, message):
+    with pytest.raises(ValueError, match=message):
+        measures.reliability(probabilities, labels, bins)

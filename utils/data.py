@@ -363,6 +363,41 @@ def full_fingerprint() -> str:
     return _fingerprint("full", FULL.md5)
 
 
+def hold_out(split: Split, rng: np.random.Generator, images: int) -> Split:
+    """Put training images in the place of the test images, to choose a setting by.
+
+    With `images` bound by ``functools.partial`` it can be the `prepare` of an arm. The test images
+    are then seen neither by the training nor by the choice.
+
+    Parameters
+    ----------
+    split : Split
+        Its test images are left out.
+    rng : numpy.random.Generator
+        Draws the images that are held out.
+    images : int
+        How many, at least 1 and fewer than there are training images.
+
+    Returns
+    -------
+    Split
+        The other training images, in their order, and the held-out ones as its test images.
+
+    Raises
+    ------
+    ValueError
+        If `images` is not as above.
+    TypeError
+        If it is not a whole number.
+    """
+    images = _check_whole(images, "images", 1, len(split.x_train) - 1)
+    held = np.zeros(len(split.x_train), dtype=bool)
+    held[rng.permutation(len(held))[:images]] = True
+    return Split(
+        split.x_train[~held], split.y_train[~held], split.x_train[held], split.y_train[held]
+    )
+
+
 def shift(x, dy: int, dx: int) -> np.ndarray:
     """Move images by whole pixels; black comes in where they leave.
 

@@ -7,6 +7,7 @@ missing. ``recorded`` reads the full-scale runs that still count.
 
 import contextlib
 import datetime
+import functools
 import gc
 import html
 import operator
@@ -94,11 +95,15 @@ class Fit:
         Training images in one update, at least 1.
     train_size : int, None or ByScale
         Train on so many images, drawn by the seed, equally many of each digit; None for all.
+    shuffle : bool or ByScale
+        False deals the images of the first epoch in the order in which `Arm.prepare` left them;
+        every later epoch is dealt anew in any case.
     """
 
     epochs: int | ByScale = 1
     batch_size: int | ByScale = 128
     train_size: int | None | ByScale = None
+    shuffle: bool | ByScale = True
 
     def at(self, scale: str) -> "Fit":
         """Return the settings at one scale, checked."""
@@ -114,7 +119,22 @@ class Fit:
             raise ValueError(
                 f"train_size={size!r} at {scale} scale; allowed are None and whole numbers ≥ 10"
             )
+        if not isinstance(chosen.shuffle, bool):
+            raise ValueError(
+                f"shuffle={chosen.shuffle!r} at {scale} scale; allowed are True and False"
+            )
         return chosen
+
+    def described(self) -> dict:
+        """Return what a fingerprint says of settings that stand for one scale.
+
+        What a later version of the course added is left out where it has its default, so that
+        older records still count.
+        """
+        settings = dict(vars(self))
+        if self.shuffle:
+            del settings["shuffle"]
+        return settings
 
 
 @dataclass(frozen=True)
@@ -160,12 +180,17 @@ class Experiment:
     measures : mapping of str to callable
         Name of each extra column and ``measure(model, split) -> float``, taken after the last
         epoch.
+    summaries : mapping of str to callable
+        Name of each extra column and ``summary(epochs) -> float``, taken from the course of the
+        run: ``epochs`` is a DataFrame with a row for each epoch, numbered from 1, and columns as
+        in the table of `run`, from the metrics on.
 
     Raises
     ------
     ValueError
-        When the name, the arms, the seeds, the fit settings or the measures are not as above; a
-        seed used twice is refused, and so is a measure with the name of a column of `run`.
+        When the name, the arms, the seeds, the fit settings, the measures or the summaries are not
+        as above; a seed used twice is refused, and so is a measure or summary with the name of a
+        column of `run` or of each other.
     """
 
     name: str
@@ -174,6 +199,7 @@ class Experiment:
     seeds: int | Sequence[int] | ByScale = 5
     fit: Fit = field(default_factory=Fit)
     measures: Mapping[str, Callable] = field(default_factory=dict)
+    summaries: Mapping[str, Callable] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
@@ -186,12 +212,15 @@ class Experiment:
             self.seeds_at(scale)
             for arm in self.arms_at(scale).values():
                 (arm.fit or self.fit).at(scale)
-        for column, measure in self.measures.items():
-            if column in _TAKEN or not callable(measure):
-                raise ValueError(
-                    f"measures: {column!r}={measure!r}; allowed are functions, under any name but "
-                    f"{', '.join(_TAKEN)}"
-                )
+        for setting in ("measures", "summaries"):
+            for column, function in getattr(self, setting).items():
+                if column in _TAKEN or not callable(function):
+                    raise ValueError(
+                        f"{setting}: {column!r}={function!r}; allowed are functions, under any "
+                        f"name but {', '.join(_TAKEN)}"
+                    )
+        for column in self.measures.keys() & self.summaries.keys():
+            raise ValueError(f"summaries: {column!r} is the name of a measure already")
 
     def arms_at(self, scale: str) -> dict[str, Arm]:
         """Return the arms at one scale, checked."""
@@ -266,15 +295,16 @@ class Experiment:
             parts = {
                 "model": of_model,
                 "compile": of_compile,
-                "fit": vars(fit),
+                "fit": fit.described(),
                 "data": [
                     known,
                     fingerprint.describe_code(arm.prepare),
                     fingerprint.describe_code(arm.targets),
                 ],
                 "measures": [
-                    [column, fingerprint.describe_code(measure)]
-                    for column, measure in sorted(self.measures.items())
+                    [column, fingerprint.describe_code(taken)]
+                    for functions in (self.measures, self.summaries)
+                    for column, taken in sorted(functions.items())
                 ],
             }
             prints[name] = {part: fingerprint.digest(what) for part, what in parts.items()}
@@ -349,6 +379,7 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
                 seed,
                 (arms[arm].fit or experiment.fit).at(scale),
                 dict(experiment.measures),
+                dict(experiment.summaries),
                 scale,
             ),
         )
@@ -618,17 +649,19 @@ def _finished(calls: list[tuple], scale: str) -> Iterator[dict]:
             yield from cluster.train(client, _train, calls, data.load_mnist(scale))
 
 
-def _train(arm: Arm, name: str, seed: int, fit: Fit, measures: dict, scale: str) -> dict:
+def _train(
+    arm: Arm, name: str, seed: int, fit: Fit, measures: dict, summaries: dict, scale: str
+) -> dict:
     """Train one arm on one seed; runs in whatever process was chosen."""
     try:
-        return _train_unguarded(arm, name, seed, fit, measures, scale)
+        return _train_unguarded(arm, name, seed, fit, measures, summaries, scale)
     except Exception as error:
         raise RunError(
             f"arm {name!r}, seed {seed}: {type(error).__name__}: {error}"
         ) from error
 
 
-def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
+def _train_unguarded(arm, name, seed, fit, measures, summaries, scale) -> dict:
     tf.config.experimental.enable_op_determinism()
     mnist = data.load_mnist(scale)
     split = mnist.split(seed, fit.train_size)
@@ -658,17 +691,21 @@ def _train_unguarded(arm, name, seed, fit, measures, scale) -> dict:
             batch_size=fit.batch_size,
             validation_data=test,
             validation_batch_size=_TEST_BATCH,
+            shuffle=fit.shuffle,
             callbacks=[watch],
             verbose=0,
         ).history
         metrics = {_column(metric): float(values[0]) for metric, values in history.items()}
         epochs.append({**metrics, "seconds": round(watch.seconds[epoch], 3)})
     seconds = time.perf_counter() - start
+    course = pd.DataFrame(epochs, index=pd.RangeIndex(1, fit.epochs + 1, name="epoch"))
     taken = {}
-    for column, measure in measures.items():
+    takes = {name: functools.partial(measure, model, split) for name, measure in measures.items()}
+    takes |= {name: functools.partial(summary, course) for name, summary in summaries.items()}
+    for column, take in takes.items():
         if column in metrics:
             raise ValueError(f"its measure {column!r} has the name of a metric; rename it")
-        value = float(measure(model, split))
+        value = float(take())
         if not np.isfinite(value):
             raise FloatingPointError(f"its measure {column!r} is {value}")
         taken[column] = value

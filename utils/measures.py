@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pandas as pd
 
 from utils.data import Split
 from utils.quiet import quiet_native_stderr
@@ -77,3 +78,73 @@ def log2_milliseconds(model: keras.Model, split: Split) -> float:
         keras.ops.convert_to_numpy(model(images, training=False))
         seconds.append(time.perf_counter() - start)
     return float(np.log2(1_000 * np.median(seconds)))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """Set how sure a classifier is against how often it is right.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (n, classes)
+        A row for each image, from 0 to 1.
+    labels : ndarray of int, shape (n,)
+        Their classes, from 0.
+    bins : int
+        Number of intervals of equal width into which 0..1 is cut, at least 1; each contains its
+        upper end.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each bin that holds an image: the mean ``confidence`` (the largest probability)
+        of its images, their ``accuracy``, and its ``share`` of all images. The index is the number
+        of the bin, from 0.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not have these shapes or ranges, are empty, or `bins` is below 1.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML
+    2017.
+    """
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    if bins < 1:
+        raise ValueError(f"bins={bins!r}; allowed are whole numbers ≥ 1")
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not labels.size:
+        raise ValueError(
+            f"probabilities have shape {probabilities.shape} and labels {labels.shape}; allowed "
+            "are (n, classes) and (n,) with n ≥ 1"
+        )
+    if not (probabilities.min() >= 0 and probabilities.max() <= 1):
+        raise ValueError(
+            f"probabilities hold {probabilities.min()}..{probabilities.max()}; allowed is 0..1"
+        )
+    confidence = probabilities.max(axis=1)
+    frame = pd.DataFrame(
+        {
+            "confidence": confidence,
+            "accuracy": probabilities.argmax(axis=1) == labels,
+            "share": 1 / len(labels),
+        }
+    )
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, None)
+    return frame.groupby(number).agg({"confidence": "mean", "accuracy": "mean", "share": "sum"})
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Return the expected calibration error: the mean distance of confidence and accuracy.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What `reliability` returns.
+
+    Returns
+    -------
+    float
+        From 0 to 1, each bin weighted by its share of the images.
+    """
+    return float((table["share"] * (table["confidence"] - table["accuracy"]).abs()).sum())

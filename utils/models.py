@@ -1,5 +1,7 @@
 """Networks that more than one chapter uses; a chapter's own networks stand in its cells."""
 
+from collections.abc import Callable, Iterable
+
 from utils.quiet import quiet_native_stderr
 
 with quiet_native_stderr():
@@ -28,6 +30,45 @@ def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 
     net = keras.Sequential([keras.Input((28, 28, 1)), *hidden, layers.Dense(classes)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
+    return net
+
+
+def deep(
+    learning_rate: float,
+    between: Callable[[], Iterable[layers.Layer]] = tuple,
+    behind: Callable[[], Iterable[layers.Layer]] = tuple,
+) -> keras.Sequential:
+    """Compile four convolutions and two dense layers, with room for a layer about each ReLU.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Of stochastic gradient descent with momentum 0.9, above 0.
+    between, behind : callable, optional
+        ``between()`` gives new layers to put between a layer with weights and its ReLU, ``behind()``
+        such layers to put behind the ReLU. Called for each convolution and for the first dense
+        layer.
+
+    Returns
+    -------
+    keras.Sequential
+        Input (28, 28, 1) with pixels in 0..1, ten logits out. Compiled with the cross-entropy of
+        the logits.
+    """
+    net = keras.Sequential([keras.Input((28, 28, 1))])
+
+    def add(*weighted):
+        for layer in (*weighted, *between(), layers.ReLU(), *behind()):
+            net.add(layer)
+
+    for filters, pool in ((16, True), (32, True), (32, False), (32, False)):
+        add(layers.Conv2D(filters, 3, padding="same"))
+        if pool:
+            net.add(layers.MaxPooling2D(2))
+    add(layers.Flatten(), layers.Dense(64))
+    net.add(layers.Dense(10))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(keras.optimizers.SGD(learning_rate, momentum=0.9), loss, metrics=["accuracy"])
     return net
 
 
