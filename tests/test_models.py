@@ -135,3 +135,24 @@ def test_a_classifier_is_compiled_on_its_logits():
     likelihood = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = -np.log(likelihood[range(4), y]).mean()
     assert net.evaluate(x, y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_deep_net_puts_layers_about_every_relu_but_none_about_the_output():
+    plain = models.deep(0.03)
+    kinds = [type(layer).__name__ for layer in plain.layers]
+    assert kinds == [
+        *["Conv2D", "ReLU", "MaxPooling2D"], *["Conv2D", "ReLU", "MaxPooling2D"],
+        *["Conv2D", "ReLU"], *["Conv2D", "ReLU"], *["Flatten", "Dense", "ReLU"], "Dense",
+    ]  # fmt: skip
+    assert [each.filters for each in of_kind(plain, layers.Conv2D)] == [16, 32, 32, 32]
+    assert plain.input_shape == (None, 28, 28, 1) and plain.output_shape == (None, 10)
+    assert isinstance(plain.optimizer, keras.optimizers.SGD) and plain.optimizer.momentum == 0.9
+    assert float(plain.optimizer.learning_rate) == pytest.approx(0.03)
+    assert plain.loss.from_logits
+    full = models.deep(
+        0.1,
+        between=lambda: [layers.BatchNormalization()],
+        behind=lambda: [layers.Dropout(0.1)],
+    )
+    kinds = "".join(f"{type(layer).__name__[:2]} " for layer in full.layers)
+    assert kinds == 2 * "Co Ba Re Dr Ma " + 2 * "Co Ba Re Dr " + "Fl De Ba Re Dr De "
