@@ -464,6 +464,25 @@ def test_the_code_of_own_layers_matters(source, around):
     assert differ(base, described(call=2), described(helper=3), described(k=2))
 
 
+def test_an_own_layer_without_a_configuration_of_its_own_is_described_by_its_code(source):
+    text = """
+    import keras
+
+    class Mine(keras.layers.Layer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+
+        def call(self, x):
+            return x * {}
+    """
+
+    def described(factor):
+        layer = source(text.format(factor), "Mine")()
+        return describe_model(keras.Sequential([keras.Input((4,)), layer]))
+
+    assert digest(described(2)) == digest(described(2)) != digest(described(3))
+
+
 def test_an_own_activation_and_initializer_matter(source):
     act = "from keras import ops\ndef f(x):\n    return ops.tanh(x) * {}"
     first, again, other = (dense(activation=source(act.format(n))) for n in (1, 1, 2))

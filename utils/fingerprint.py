@@ -309,7 +309,8 @@ def _number_layers(config: Mapping, prefix: str = "layer ") -> dict[str, str]:
     for number, layer in enumerate(inside):
         if isinstance(layer, Mapping) and "config" in layer:
             numbers |= _number_layers(layer["config"], f"{prefix}{number}.")
-            numbers[layer["config"]["name"]] = f"{prefix}{number}"
+            if "name" in layer["config"]:  # Keras leaves it out of a configuration that it guesses.
+                numbers[layer["config"]["name"]] = f"{prefix}{number}"
     return numbers
 
 

@@ -45,9 +45,9 @@ def deep(
     learning_rate : float
         Of stochastic gradient descent with momentum 0.9, above 0.
     between, behind : callable, optional
-        ``between()`` gives new layers to put between a layer with weights and its ReLU, ``behind()``
-        such layers to put behind the ReLU. Called for each convolution and for the first dense
-        layer.
+        ``between()`` gives new layers to put between a layer with weights and its ReLU,
+        ``behind()`` such layers to put behind the ReLU. Called for each convolution and for the
+        first dense layer.
 
     Returns
     -------
