@@ -1,5 +1,6 @@
 """`utils.reference` against Keras layers and TensorFlow's gradients."""
 
+import itertools
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import special, stats
 from scipy.optimize import check_grad
 
 from utils import reference as ref
@@ -242,6 +244,35 @@ def test_dropout_mask_keeps_one_minus_rate():
     assert abs(mask.mean() - 0.7) < 5 * np.sqrt(0.7 * 0.3 / mask.size)
 
 
+@quick
+@given(
+    hnp.arrays(np.float64, st.integers(1, 8), elements=st.floats(-10, 10)),
+    st.floats(0, 0.95),
+)
+def test_the_mean_over_all_dropout_masks_is_the_input(x, rate):
+    masks = np.array(list(itertools.product([False, True], repeat=len(x))))
+    chance = np.where(masks, 1 - rate, rate).prod(axis=1)
+    np.testing.assert_allclose(chance.sum(), 1)
+    scaled = [ref.dropout(x, rate, mask) for mask in masks]
+    np.testing.assert_allclose(chance @ scaled, x, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(chance @ (masks * x), (1 - rate) * x, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("drawn_by", ["reference", "keras"])
+def test_kept_units_are_binomial(drawn_by):
+    shape, rate = (20_000, 64), 0.5
+    if drawn_by == "keras":
+        mask = keras.layers.Dropout(rate, seed=1)(np.ones(shape, "float32"), training=True) != 0
+    else:
+        mask = ref.dropout_mask(shape, rate, np.random.default_rng(0))
+    kept, law = np.sum(mask, axis=1), stats.binom(shape[1], 1 - rate)
+    assert law.mean() == 32 and law.std() == 4 and round(law.sf(32), 2) == 0.45
+    for count in range(20, 45):  # Five standard errors of a share of so many draws.
+        share = law.cdf(count)
+        error = np.sqrt(share * (1 - share) / len(kept))
+        assert abs(np.mean(kept <= count) - share) < 5 * error
+
+
 @st.composite
 def batches(draw):
     shape = draw(st.sampled_from([(7, 3), (2, 3, 4, 3)]))
@@ -288,6 +319,18 @@ def test_batch_norm_at_inference(batch):
     y = keras_batch_norm(x.shape, gamma, beta, epsilon)(x, training=False)
     ours = ref.batch_norm(x, gamma, beta, np.full(3, 0.5), np.full(3, 2.0), epsilon)
     np.testing.assert_allclose(ours, y, **TIGHT)
+
+
+@quick
+@given(batches())
+def test_batch_norm_undone(batch):
+    """Scale and shift undo it at inference; left at one and zero, they do not."""
+    x, _, _, epsilon = batch
+    mean, variance = np.full(3, 0.5), np.full(3, 2.0)
+    layer = keras_batch_norm(x.shape, np.sqrt(variance + epsilon), mean, epsilon)
+    np.testing.assert_allclose(layer(x, training=False), x, **TIGHT)
+    layer = keras_batch_norm(x.shape, np.ones(3), np.zeros(3), epsilon)
+    assert not np.allclose(layer(x, training=False), x)
 
 
 @st.composite
@@ -392,6 +435,71 @@ def test_squared_error_of_the_output_and_behind_a_softmax(classification, seed):
     p = ref.softmax(logits)
     ours = ref.softmax_gradient(dloss[:, None] * ref.squared_error_gradient(target, p), p)
     np.testing.assert_allclose(ours, dlogits, **TIGHT)
+
+
+@quick
+@given(seeds, st.sampled_from([1.0, 30.0, 1000.0]))
+def test_softmax_is_positive_and_sums_to_one(seed, size):
+    """Positive on paper; in floating point a number far below the largest becomes zero."""
+    logits = size * np.random.default_rng(seed).normal(size=(6, 10))
+    p = ref.softmax(logits)
+    np.testing.assert_allclose(p, keras.ops.softmax(logits), **TIGHT)
+    np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-12)
+    below = logits.max(axis=-1, keepdims=True) - logits
+    assert np.all(p[below < 700] > 0)
+    assert np.all(p[below > 750] == 0)
+
+
+def test_a_thousand_times_the_probability():
+    """What each loss and its gradient make of a rise from one millionth to one thousandth."""
+    p = np.array([1e-6, 1e-3])
+    target, both = np.array([[1.0, 0.0]] * 2), np.stack([p, 1 - p], axis=1)
+    one = target[:, :1], both[:, :1]
+    for ours, theirs, fall in (
+        (
+            ref.cross_entropy(target, both),
+            keras.losses.categorical_crossentropy(target, both),
+            np.log(1000),
+        ),
+        (ref.squared_error(*one), keras.losses.mean_squared_error(*one), 0.001997000001),
+    ):
+        np.testing.assert_allclose(ours, theirs, **TIGHT)
+        np.testing.assert_allclose(ours[0] - ours[1], fall, rtol=1e-9)
+    logits = special.logit(p)[:, None]
+    for loss, gradient in (
+        (keras.losses.binary_crossentropy, p - 1),
+        (keras.losses.mean_squared_error, 2 * (p - 1) * p * (1 - p)),
+    ):
+        ones = np.ones((2, 1))
+        _, dloss, (dlogits,) = gradients(
+            lambda z, loss=loss, ones=ones: loss(ones, keras.ops.sigmoid(z)), [logits], 0
+        )
+        np.testing.assert_allclose(dlogits[:, 0], dloss * gradient, **TIGHT)
+
+
+@quick
+@given(classifications(), seeds, st.floats(0.1, 10))
+def test_losses_are_negative_log_likelihoods(classification, seed, sigma):
+    """Of normal errors with equal variance, and of categorical and binomial labels."""
+    logits, target = classification
+    rng = np.random.default_rng(seed)
+    normal = -stats.norm.logpdf(target, logits, sigma).sum(axis=-1)
+    constant = target.shape[-1] * np.log(sigma * np.sqrt(2 * np.pi))
+    squares = target.shape[-1] * ref.squared_error(target, logits) / (2 * sigma**2)
+    np.testing.assert_allclose(normal, squares + constant, rtol=1e-9, atol=1e-9)
+
+    p = rng.dirichlet(np.ones(4), 5) * 0.99 + 0.0025
+    one_hot = np.eye(4)[rng.integers(0, 4, 5)]
+    categorical = -stats.multinomial.logpmf(one_hot, 1, p)
+    np.testing.assert_allclose(categorical, ref.cross_entropy(one_hot, p), rtol=1e-9)
+
+    trials, chance = 10, p[:, 0]
+    hits = rng.integers(0, trials + 1, 5)
+    binomial = -stats.binom.logpmf(hits, trials, chance)
+    two = np.stack([hits, trials - hits], axis=1) / trials
+    entropies = trials * ref.cross_entropy(two, np.stack([chance, 1 - chance], axis=1))
+    orders = np.log(special.comb(trials, hits))
+    np.testing.assert_allclose(binomial, entropies - orders, rtol=1e-9, atol=1e-9)
 
 
 def test_gradients_by_differences():
