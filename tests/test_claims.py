@@ -417,6 +417,36 @@ def test_without_a_baseline_a_half_recorded_arm_leaves_the_claim_open(write, mon
     assert settle("a-claim", full=half).rows == ()
 
 
+def test_of_several_arms_the_mean_counts_seed_by_seed(write):
+    several = {**COMPARISON, "treatment": ["first", "third"], "baseline": ["second", "fourth"]}
+    (comparison,) = load_ledger(write({**ENTRY, "comparisons": [several]}))["a-claim"].comparisons
+    assert comparison.arms == ("first", "third", "second", "fourth")
+    values = {
+        "first": [0.90, 0.94, 0.92],
+        "second": [0.80, 0.82, 0.85],
+        "third": [0.70, 0.71, 0.75],
+        "fourth": [0.60, 0.58, 0.61],
+    }
+    estimate = comparison.estimate(frame_of(**values))
+    first, second, third, fourth = (np.array(each) for each in values.values())
+    expected = ((first - second) + (third - fourth)) / 2
+    low, high = stats.t.interval(0.95, 2, expected.mean(), stats.sem(expected))
+    assert estimate.value == pytest.approx(expected.mean())
+    assert estimate.interval() == pytest.approx((low, high))
+    unpaired = frame_of(**values)
+    unpaired = unpaired[(unpaired["arm"] != "fourth") | (unpaired["seed"] < 2)]
+    with pytest.raises(ValueError, match="pairs need the same ones"):
+        comparison.estimate(unpaired)
+
+
+@pytest.mark.parametrize("arms", [[], ["first"], ["first", 2], 3])
+def test_a_list_of_arms_has_at_least_two_and_a_baseline(write, arms):
+    with pytest.raises(LedgerError, match="treatment"):
+        load_ledger(write({**ENTRY, "comparisons": [{**COMPARISON, "treatment": arms}]}))
+    with pytest.raises(LedgerError, match="and a baseline"):
+        load_ledger(write({**ENTRY, "comparisons": [{**ALONE, "treatment": ["a", "b"]}]}))
+
+
 def test_experiments_at_different_scales_are_told_apart_in_one_frame(ledger):
     quick = both("quick", first=[0.9, 0.91], second=[0.8, 0.82])
     full = both("full", first=[0.9, 0.91], second=[0.8, 0.82])
@@ -635,7 +665,7 @@ def test_every_claim_that_a_page_links_to_is_in_the_ledger():
 def test_every_metric_of_the_ledger_can_be_computed():
     for claim in LEDGER.values():
         for comparison in claim.comparisons:
-            arms = dict(zip(comparison.arms, (FIRST, SECOND), strict=False))
+            arms = dict(zip(comparison.arms, itertools.cycle((FIRST, SECOND))))
             frame = frame_of("full", comparison.experiment, **arms)
             # Which metrics and measures a table has is up to its experiment.
             for name in set(re.findall(r"[A-Za-z_]\w*", comparison.metric)) - {"not", "and", "or"}:

@@ -368,7 +368,7 @@ FRAME = frame_of(a=FIRST, b=SECOND, short=FIRST[:3], one=[0.9], twos=[2.0, 1.0])
         (lambda: paired_difference(FRAME, "metric", "a", "B"), r"arm='B'"),
         (
             lambda: paired_difference(FRAME, "metric", "a", "short"),
-            r"treatment='a' has the seeds \[0, 1, 2, 3, 4\] and baseline='short' has \[0, 1, 2\]",
+            r"'a' and baseline='short' have the seeds \[0, 1, 2, 3, 4\] and \[0, 1, 2\]",
         ),
         (lambda: mean(FRAME, "metric", "one"), r"1 seed\(s\).* at least two"),
         (lambda: mean(FRAME, "arm", "a"), r"metric='arm' holds .*numbers"),

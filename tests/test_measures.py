@@ -4,11 +4,13 @@ import time
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras import layers
 
 from utils import measures
 from utils.data import load_mnist
+from utils.measures import epochs_to, reached, seconds_to
 
 SPLIT = load_mnist("quick").split(0, 100)
 
@@ -92,3 +94,24 @@ def test_who_is_as_often_right_as_said_is_calibrated():
 def test_reliability_refuses_what_are_no_probabilities(probabilities, labels, bins, message):
     with pytest.raises(ValueError, match=message):
         measures.reliability(probabilities, labels, bins)
+
+
+def course(*accuracies):
+    return pd.DataFrame({"test_accuracy": accuracies, "seconds": [2.0, 3.0, 5.0][: len(accuracies)]})
+
+
+@pytest.mark.parametrize(
+    ("level", "epochs", "seconds"),
+    [
+        (0.5, 1.0, 2.0),
+        (0.3, 0.5, 1.0),  # Half-way from guessing, 0.1, to the end of the first epoch.
+        (0.7, 1.5, 3.5),
+        (0.9, 2.0, 5.0),
+        (0.95, 3.0, 10.0),  # Never reached: all epochs, all seconds.
+    ],
+)
+def test_time_to_an_accuracy_is_read_off_a_straight_line(level, epochs, seconds):
+    frame = course(0.5, 0.9, 0.8)
+    assert reached(frame["test_accuracy"], level) == pytest.approx(epochs)
+    assert 2 ** epochs_to(level)(frame) == pytest.approx(epochs)
+    assert 2 ** seconds_to(level)(frame) == pytest.approx(seconds)

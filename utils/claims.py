@@ -51,10 +51,10 @@ class Comparison:
         Name of the experiment that holds both arms.
     metric : str
         A column of its table, or an expression of columns such as ``test_accuracy < 0.5``.
-    treatment : str
-        An arm.
-    baseline : str or None
-        The arm whose metric is subtracted, if any.
+    treatment : str or tuple of str
+        An arm, or several whose mean counts, seed by seed.
+    baseline : str, tuple of str or None
+        The arm or arms whose metric is subtracted, if any.
     expect : {"increase", "decrease", "no difference"}
         What the claim says of the quantity.
     margin : float
@@ -66,16 +66,19 @@ class Comparison:
     says: str
     experiment: str
     metric: str
-    treatment: str
+    treatment: str | tuple[str, ...]
     expect: str
     margin: float
-    baseline: str | None = None
+    baseline: str | tuple[str, ...] | None = None
     unit: str = ""
 
     @property
     def arms(self) -> tuple[str, ...]:
         """The arms that it needs."""
-        return (self.treatment,) if self.baseline is None else (self.treatment, self.baseline)
+        sides = (self.treatment, self.baseline or ())
+        return tuple(
+            arm for side in sides for arm in ((side,) if isinstance(side, str) else side)
+        )
 
     def estimate(self, frame: pd.DataFrame) -> Estimate:
         """Estimate the quantity from the runs of its experiment.
@@ -369,7 +372,13 @@ def _comparison(name: str, entry: dict) -> Comparison:
     positive = isinstance(margin, (int, float)) and margin is not True and margin > 0
     _check(name, "margin", margin, positive, "a number above 0")
     _check(name, "unit", unit, unit in _UNITS, f"one of {tuple(_UNITS)}")
-    return Comparison(**entry)
+    sides = {side: entry[side] for side in ("treatment", "baseline") if side in entry}
+    for side, arms in sides.items():
+        several = isinstance(arms, list) and len(arms) > 1 and len(sides) == 2
+        named = all(isinstance(arm, str) for arm in arms) if several else isinstance(arms, str)
+        _check(name, side, arms, named, "an arm, or a list of two or more and a baseline")
+        sides[side] = tuple(arms) if several else arms
+    return Comparison(**{**entry, **sides})
 
 
 def _check_fields(where: str, entry: dict, required: set[str], optional: set[str]) -> None:

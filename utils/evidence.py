@@ -86,8 +86,13 @@ class Estimate:
         return self.interval()[1]
 
 
-def paired_difference(frame: pd.DataFrame, metric: str, treatment: str, baseline: str) -> Estimate:
-    """Estimate the mean difference between two arms, paired by seed.
+def paired_difference(
+    frame: pd.DataFrame,
+    metric: str,
+    treatment: str | tuple[str, ...],
+    baseline: str | tuple[str, ...],
+) -> Estimate:
+    """Estimate the mean difference between two arms, or groups of arms, paired by seed.
 
     Parameters
     ----------
@@ -95,8 +100,9 @@ def paired_difference(frame: pd.DataFrame, metric: str, treatment: str, baseline
         What ``run`` returns.
     metric : str
         A column of it; the value of each run's last epoch counts.
-    treatment, baseline : str
-        The difference is treatment minus baseline.
+    treatment, baseline : str or tuple of str
+        The difference is treatment minus baseline. Of several arms the mean counts, seed by seed:
+        the main effect of a factor, for one.
 
     Returns
     -------
@@ -123,7 +129,8 @@ def paired_difference(frame: pd.DataFrame, metric: str, treatment: str, baseline
        239-281, 2003.
     """
     first, second = _paired(frame, metric, treatment, baseline)
-    return _mean(first - second, frame[frame["arm"].isin([treatment, baseline])])
+    arms = [*_group(treatment), *_group(baseline)]
+    return _mean(first - second, frame[frame["arm"].isin(arms)])
 
 
 def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
@@ -364,14 +371,22 @@ def _values(frame: pd.DataFrame, metric: str, arm: str) -> pd.Series:
     return values
 
 
+def _group(arms: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (arms,) if isinstance(arms, str) else tuple(arms)
+
+
 def _paired(frame, metric, treatment, baseline) -> tuple[np.ndarray, np.ndarray]:
-    first, second = _values(frame, metric, treatment), _values(frame, metric, baseline)
-    if list(first.index) != list(second.index):
-        raise ValueError(
-            f"treatment={treatment!r} has the seeds {list(first.index)} and "
-            f"baseline={baseline!r} has {list(second.index)}; pairs need the same ones"
-        )
-    return first.to_numpy(float), second.to_numpy(float)
+    groups = [
+        [_values(frame, metric, arm) for arm in _group(side)] for side in (treatment, baseline)
+    ]
+    first = groups[0][0].index
+    for values in (*groups[0], *groups[1]):
+        if list(values.index) != list(first):
+            raise ValueError(
+                f"treatment={treatment!r} and baseline={baseline!r} have the seeds "
+                f"{list(first)} and {list(values.index)}; pairs need the same ones"
+            )
+    return tuple(np.mean([values.to_numpy(float) for values in group], axis=0) for group in groups)
 
 
 def _count(frame, metric, arm) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What several chapters measure of a trained network, in the form that `Experiment` takes."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,74 @@ def train_accuracy(model: keras.Model, split: Split) -> float:
         From 0 to 1.
     """
     return float(np.mean(predictions(model, split.x_train) == split.y_train))
+
+
+def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
+    """Make a summary: epochs until the test accuracy is reached, as a power of two.
+
+    Between two epochs the accuracy is taken to rise in a straight line, from one tenth before the
+    first. A run that never reaches it counts with all of its epochs.
+
+    Parameters
+    ----------
+    accuracy : float
+        From 0 to 1.
+
+    Returns
+    -------
+    callable
+        For the `summaries` of `utils.experiment.Experiment`.
+    """
+
+    def summary(epochs):
+        return np.log2(reached(epochs["test_accuracy"], accuracy))
+
+    return summary
+
+
+def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
+    """Make the same summary as `epochs_to` in seconds of training.
+
+    Parameters
+    ----------
+    accuracy : float
+        From 0 to 1.
+
+    Returns
+    -------
+    callable
+        For the `summaries` of `utils.experiment.Experiment`.
+    """
+
+    def summary(epochs):
+        spent = np.concatenate([[0], epochs["seconds"].cumsum()])
+        at = reached(epochs["test_accuracy"], accuracy)
+        return np.log2(np.interp(at, np.arange(len(spent)), spent))
+
+    return summary
+
+
+def reached(course, accuracy):
+    """Find when a course of accuracies first reaches a level.
+
+    Parameters
+    ----------
+    course : sequence of float
+        The accuracy after each epoch; before the first it is taken to be one tenth.
+    accuracy : float
+        From 0 to 1.
+
+    Returns
+    -------
+    float
+        Epochs, on a straight line between two of them; all of them when it is never reached.
+    """
+    values = np.concatenate([[0.1], course])  # Guessing, before the first.
+    if values.max() < accuracy:
+        return len(values) - 1
+    after = np.argmax(values >= accuracy)
+    low, high = values[after - 1], values[after]
+    return after - 1 + (accuracy - low) / (high - low)
 
 
 def log2_milliseconds(model: keras.Model, split: Split) -> float:
