@@ -1,6 +1,9 @@
 """What holds for every test and every notebook under pytest."""
 
+import contextlib
+import io
 import os
+import struct
 import subprocess
 import sys
 from collections import defaultdict
@@ -29,6 +32,32 @@ def html(tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return output / "_build" / "html"
+
+
+@pytest.fixture
+def in_terminal():
+    """Run a command whose standard error is a terminal; return its output and what that shows."""
+    if sys.platform == "win32":
+        pytest.skip("has no pseudo-terminals")
+    import fcntl
+    import pty
+    import termios
+
+    def start(*command):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, cwd=ROOT)
+        os.close(theirs)
+        shown = io.BytesIO()
+        with contextlib.suppress(OSError):  # Linux: the other side is closed.
+            while part := os.read(ours, 1024):
+                shown.write(part)
+        os.close(ours)
+        output = process.communicate(timeout=60)[0]
+        assert process.returncode == 0
+        return output.decode(), shown.getvalue().decode()
+
+    return start
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -27,6 +27,7 @@ from utils.experiment import (
     Fit,
     RunError,
     by_scale,
+    kept,
     last_epoch,
     recorded,
     run,
@@ -757,6 +758,54 @@ def test_a_changed_measure_makes_every_arm_stale(full_scale):
     assert recorded(with_summary).changed == {"a": ("measures",), "b": ("measures",)}
     assert recorded(Experiment(**base, measures={"m": measure_one})).complete
     assert set(last_epoch(run(later, "full"))["m"]) == {2.0}
+
+
+def logits(model, split):
+    return model.predict(split.x_test, verbose=0).astype(np.float16)
+
+
+def labels(model, split):
+    return split.y_test
+
+
+def letters(model, split):
+    return np.array(["a"])
+
+
+def infinite(model, split):
+    return np.array([1.0, np.inf])
+
+
+def test_arrays_that_a_run_keeps_come_back_as_they_were(full_scale):
+    keeps = {"logits": logits, "labels": labels}
+    experiment_ = two_arms(keeps=keeps)
+    assert kept(experiment_) == {}
+    frame = last_epoch(run(experiment_, "full")).set_index(["arm", "seed"])
+    found = kept(experiment_)
+    assert set(found) == {("conv", 0), ("conv", 1), ("dense", 0), ("dense", 1)}
+    for job, arrays in found.items():
+        assert arrays["logits"].shape == (1_000, 10) and arrays["logits"].dtype == np.float16
+        assert np.array_equal(arrays["labels"], data.load_mnist("full").split(0).y_test)
+        right = np.mean(arrays["logits"].argmax(axis=1) == arrays["labels"])
+        assert right == pytest.approx(frame.loc[job, "test_accuracy"], abs=2e-3)
+    assert not set(keeps) & set(frame.columns)
+    # They are part of what a record must match, and of the line that is written at once.
+    assert recorded(two_arms()).changed == {"conv": ("measures",), "dense": ("measures",)}
+    assert kept(two_arms()) == {}
+    run(two_arms(), "full")
+    assert kept(two_arms())["conv", 0] == {}
+
+
+def test_quick_runs_keep_nothing():
+    assert run(two_arms(seeds=1, keeps={"broken": letters}), "quick")["seed"].eq(0).all()
+
+
+@pytest.mark.parametrize("keep", [letters, infinite])
+def test_what_cannot_be_kept_ends_the_run_and_is_not_recorded(full_scale, keep):
+    experiment_ = Experiment("x", "c", {"a": eager}, seeds=1, fit=SHORT, keeps={"it": keep})
+    with pytest.raises(RunError, match="arm 'a', seed 0: .*keeps as 'it'.*finite real numbers"):
+        run(experiment_, "full")
+    assert recorded(experiment_).missing == (("a", 0),)
 
 
 def test_what_is_recorded_tells_the_ledger_what_has_to_match(full_scale):

@@ -97,7 +97,9 @@ def test_reliability_refuses_what_are_no_probabilities(probabilities, labels, bi
 
 
 def course(*accuracies):
-    return pd.DataFrame({"test_accuracy": accuracies, "seconds": [2.0, 3.0, 5.0][: len(accuracies)]})
+    return pd.DataFrame(
+        {"test_accuracy": accuracies, "seconds": [2.0, 3.0, 5.0][: len(accuracies)]}
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,8 @@
 """`make results` says what is missing and what it costs, runs that, and can be stopped."""
 
-import io
 import json
 import os
 import signal
-import struct
-import subprocess
 import sys
 import threading
 import time
@@ -241,27 +238,8 @@ with Progress([one], Costs(file.path.parent)) as progress:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-def test_in_a_terminal_one_bar_counts_all_runs(tmp_path):
-    import fcntl
-    import pty
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = subprocess.Popen([sys.executable, "-c", BAR, tmp_path], stderr=theirs, cwd=ROOT)
-    os.close(theirs)
-    written = io.BytesIO()
-    while True:
-        try:
-            part = os.read(ours, 1024)
-        except OSError:  # Linux: the other side is closed.
-            break
-        if not part:
-            break
-        written.write(part)
-    assert process.wait(60) == 0
-    text = written.getvalue().decode()
+def test_in_a_terminal_one_bar_counts_all_runs(tmp_path, in_terminal):
+    _, text = in_terminal(sys.executable, "-c", BAR, tmp_path)
     assert "0 of 2 runs" in text and "1 of 2 runs" in text and "2 of 2 runs" in text
     assert " 50 %|" in text
 

@@ -1,15 +1,12 @@
 """The progress bar: seen while a run is under way, kept by no page."""
 
-import io
 import json
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 
 from utils.progress import progress_bar
@@ -78,30 +75,9 @@ def test_asked_for_the_terminal_it_writes_to_standard_error():
     assert "three steps" in result.stderr and "3/3" in result.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-def test_in_a_terminal_the_usual_bar_is_shown_and_taken_away():
-    import fcntl
-    import pty
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", LOOP], stdout=subprocess.PIPE, stderr=theirs, cwd=ROOT
-    )
-    os.close(theirs)
-    written = io.BytesIO()
-    while True:
-        try:
-            part = os.read(ours, 1024)
-        except OSError:  # Linux: the other side is closed.
-            break
-        if not part:
-            break
-        written.write(part)
-    assert process.communicate(timeout=60)[0] == b"done\n"
-    os.close(ours)
-    text = written.getvalue().decode()
+def test_in_a_terminal_the_usual_bar_is_shown_and_taken_away(in_terminal):
+    output, text = in_terminal(sys.executable, "-c", LOOP)
+    assert output == "done\n"
     assert "three steps" in text and "3/3" in text
     after = text.rpartition("3/3")[2].partition("\r")[2]
     assert after and after.strip() == ""  # What follows writes blanks over the line.

@@ -76,9 +76,7 @@ class Comparison:
     def arms(self) -> tuple[str, ...]:
         """The arms that it needs."""
         sides = (self.treatment, self.baseline or ())
-        return tuple(
-            arm for side in sides for arm in ((side,) if isinstance(side, str) else side)
-        )
+        return tuple(arm for side in sides for arm in ((side,) if isinstance(side, str) else side))
 
     def estimate(self, frame: pd.DataFrame) -> Estimate:
         """Estimate the quantity from the runs of its experiment.

@@ -5,6 +5,7 @@ that is asked for; at full scale it records each finished run at once and trains
 missing. ``recorded`` reads the full-scale runs that still count.
 """
 
+import base64
 import contextlib
 import datetime
 import functools
@@ -17,6 +18,7 @@ import re
 import signal
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,13 +186,16 @@ class Experiment:
         Name of each extra column and ``summary(epochs) -> float``, taken from the course of the
         run: ``epochs`` is a DataFrame with a row for each epoch, numbered from 1, and columns as
         in the table of `run`, from the metrics on.
+    keeps : mapping of str to callable
+        Name of each array that a full-scale run leaves behind in its record, for `kept`, and
+        ``keep(model, split) -> ndarray`` of numbers, taken after the last epoch.
 
     Raises
     ------
     ValueError
-        When the name, the arms, the seeds, the fit settings, the measures or the summaries are not
-        as above; a seed used twice is refused, and so is a measure or summary with the name of a
-        column of `run` or of each other.
+        When the name, the arms, the seeds, the fit settings, the measures, the summaries or what
+        is kept are not as above; a seed used twice is refused, and so is a measure or summary with
+        the name of a column of `run` or of each other.
     """
 
     name: str
@@ -200,6 +205,7 @@ class Experiment:
     fit: Fit = field(default_factory=Fit)
     measures: Mapping[str, Callable] = field(default_factory=dict)
     summaries: Mapping[str, Callable] = field(default_factory=dict)
+    keeps: Mapping[str, Callable] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
@@ -212,7 +218,7 @@ class Experiment:
             self.seeds_at(scale)
             for arm in self.arms_at(scale).values():
                 (arm.fit or self.fit).at(scale)
-        for setting in ("measures", "summaries"):
+        for setting in ("measures", "summaries", "keeps"):
             for column, function in getattr(self, setting).items():
                 if column in _TAKEN or not callable(function):
                     raise ValueError(
@@ -303,7 +309,7 @@ class Experiment:
                 ],
                 "measures": [
                     [column, fingerprint.describe_code(taken)]
-                    for functions in (self.measures, self.summaries)
+                    for functions in (self.measures, self.summaries, self.keeps)
                     for column, taken in sorted(functions.items())
                 ],
             }
@@ -380,6 +386,7 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
                 (arms[arm].fit or experiment.fit).at(scale),
                 dict(experiment.measures),
                 dict(experiment.summaries),
+                dict(experiment.keeps) if scale == "full" else {},
                 scale,
             ),
         )
@@ -489,6 +496,28 @@ def recorded(experiment: Experiment) -> Recorded:
         changed=changed,
         damaged=tuple(damaged),
     )
+
+
+def kept(experiment: Experiment) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+    """Read the arrays that the recorded full-scale runs have kept.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What the records must match, as for `recorded`.
+
+    Returns
+    -------
+    dict of (str, int) to dict of str to ndarray
+        For each arm and seed that is recorded, what the experiment's `keeps` names.
+    """
+    counting, _, _ = _counting(experiment, experiment.fingerprints("full"))
+    return {
+        (record["arm"], record["seed"]): {
+            name: _unpack(packed) for name, packed in record.get("kept", {}).items()
+        }
+        for record in counting
+    }
 
 
 def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
@@ -650,18 +679,23 @@ def _finished(calls: list[tuple], scale: str) -> Iterator[dict]:
 
 
 def _train(
-    arm: Arm, name: str, seed: int, fit: Fit, measures: dict, summaries: dict, scale: str
+    arm: Arm,
+    name: str,
+    seed: int,
+    fit: Fit,
+    measures: dict,
+    summaries: dict,
+    keeps: dict,
+    scale: str,
 ) -> dict:
     """Train one arm on one seed; runs in whatever process was chosen."""
     try:
-        return _train_unguarded(arm, name, seed, fit, measures, summaries, scale)
+        return _train_unguarded(arm, name, seed, fit, measures, summaries, keeps, scale)
     except Exception as error:
-        raise RunError(
-            f"arm {name!r}, seed {seed}: {type(error).__name__}: {error}"
-        ) from error
+        raise RunError(f"arm {name!r}, seed {seed}: {type(error).__name__}: {error}") from error
 
 
-def _train_unguarded(arm, name, seed, fit, measures, summaries, scale) -> dict:
+def _train_unguarded(arm, name, seed, fit, measures, summaries, keeps, scale) -> dict:
     tf.config.experimental.enable_op_determinism()
     mnist = data.load_mnist(scale)
     split = mnist.split(seed, fit.train_size)
@@ -709,6 +743,7 @@ def _train_unguarded(arm, name, seed, fit, measures, summaries, scale) -> dict:
         if not np.isfinite(value):
             raise FloatingPointError(f"its measure {column!r} is {value}")
         taken[column] = value
+    arrays = {column: _pack(column, keep(model, split)) for column, keep in keeps.items()}
     return {
         "arm": name,
         "seed": seed,
@@ -726,7 +761,30 @@ def _train_unguarded(arm, name, seed, fit, measures, summaries, scale) -> dict:
             "keras": keras.__version__,
             "numpy": np.__version__,
         },
+        **({"kept": arrays} if arrays else {}),
     }
+
+
+def _pack(name: str, array) -> dict:
+    """Write an array as text, for a line of JSON."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise ValueError(
+            f"what it keeps as {name!r} has the dtype {array.dtype} or values that are not "
+            "finite; allowed are arrays of finite real numbers"
+        )
+    array = array.astype(array.dtype.newbyteorder("<"))
+    packed = zlib.compress(array.tobytes(), 9)
+    return {
+        "dtype": array.dtype.str,
+        "shape": list(array.shape),
+        "zlib": base64.b85encode(packed).decode(),
+    }
+
+
+def _unpack(packed: dict) -> np.ndarray:
+    values = np.frombuffer(zlib.decompress(base64.b85decode(packed["zlib"])), packed["dtype"])
+    return values.reshape(packed["shape"])
 
 
 def _machine() -> dict:
