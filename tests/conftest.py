@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import joblib
 import pytest
 
 # Tests are about quick scale, whatever the shell that starts them is set to.
@@ -18,6 +19,13 @@ for name in ("MNIST_CLAIM", "MNIST_PROGRESS", "MNIST_SCHEDULER"):
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_process():
+    """Train in the test's own process, where it can look on, unless the test says otherwise."""
+    with joblib.parallel_config(n_jobs=1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import time
 import weakref
 from pathlib import Path
 
+import joblib
 import keras
 import numpy as np
 import pandas as pd
@@ -428,9 +429,10 @@ def test_a_seed_fixes_the_dropout_masks(draws):
 PARALLEL = """
 import joblib
 from tests.test_experiment import *
-print(without_seconds(run(two_arms(), "quick")).to_json(double_precision=15))
+for chosen in (1, 2):
+    with joblib.parallel_config(n_jobs=chosen):
+        print(without_seconds(run(two_arms(), "quick")).to_json(double_precision=15))
 with joblib.parallel_config(n_jobs=2):
-    print(without_seconds(run(two_arms(), "quick")).to_json(double_precision=15))
     try:
         arms = {"good": tiny, "bad": Arm(tiny, prepare=raising)}
         run(Experiment("x", "c", arms, 1, TINY), "quick")
@@ -464,6 +466,21 @@ def test_two_processes_give_the_same_numbers_as_one_and_name_what_fails():
     in_this_process, in_two, failure = output.splitlines()
     assert in_this_process == in_two and in_two.startswith('{"experiment"')
     assert failure == "arm 'bad', seed 0: OSError: it is broken"
+
+
+def process(model, split):
+    return os.getpid()
+
+
+@pytest.mark.parametrize("chosen, processes", [(None, min(2, joblib.cpu_count())), (1, 1)])
+def test_quick_runs_are_shared_by_two_processes_unless_joblib_is_told_otherwise(chosen, processes):
+    def trained_by(seeds):
+        runs = run(Experiment("x", "c", {"a": tiny}, seeds, TINY, {"process": process}), "quick")
+        return set(last_epoch(runs)["process"])
+
+    with joblib.parallel_config(n_jobs=chosen):
+        assert trained_by(seeds=3) == {os.getpid()}  # So few do not repay the start.
+        assert len(trained_by(seeds=12)) == processes
 
 
 # Errors

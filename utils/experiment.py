@@ -18,6 +18,7 @@ import re
 import signal
 import threading
 import time
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.parallel import get_active_backend
 
 from utils.quiet import quiet_native_stderr
 
@@ -46,8 +48,12 @@ gc.freeze()
 
 # Many small networks in one process make TensorFlow warn about what is meant to happen.
 tf.get_logger().setLevel("ERROR")
+# TensorFlow's memory grows with each network; joblib then replaces the process, and nothing is lost.
+warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
 _TEST_BATCH = 1_000
+# A process for training takes seconds to start; fewer runs do not repay it.
+_WORTH_PROCESSES = 4
 
 # What `table` puts in front of a run's metrics and measures.
 _LEADING = ("experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size")
@@ -327,10 +333,12 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
 
     At full scale, runs that are recorded already and still count are read instead of trained,
     and each newly finished run is recorded at once: interrupt it when you like and call it
-    again. Runs go through joblib, so ``with joblib.parallel_config(n_jobs=2):`` around the call
-    trains two at a time, and ``with joblib.parallel_config(backend="dask"):`` on the workers of a
-    Dask cluster, as does the address of its scheduler in ``MNIST_SCHEDULER``; by default they are
-    trained one after the other in this process.
+    again. Runs go through joblib, so ``with joblib.parallel_config(n_jobs=4):`` around the call
+    trains four at a time, and ``with joblib.parallel_config(backend="dask"):`` on the workers of a
+    Dask cluster, as does the address of its scheduler in ``MNIST_SCHEDULER``. By default those at
+    full scale are trained one after the other in this process, so that each has all cores; those
+    at quick scale, which spend most of their time in Python, two at a time where there are two
+    cores.
 
     Parameters
     ----------
@@ -672,7 +680,12 @@ def _finished(calls: list[tuple], scale: str) -> Iterator[dict]:
         return
     with cluster.client() as client:
         if client is None:
-            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+            _, chosen = get_active_backend()
+            if chosen is None and scale == "quick" and len(calls) >= _WORTH_PROCESSES:
+                chosen = min(2, joblib.cpu_count())
+            parallel = joblib.Parallel(
+                n_jobs=chosen, return_as="generator_unordered", batch_size=1
+            )
             yield from parallel(joblib.delayed(_train)(*arguments) for _, arguments in calls)
         else:
             yield from cluster.train(client, _train, calls, data.load_mnist(scale))
