@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlparse
 
 import pandas as pd
@@ -16,6 +17,15 @@ from utils.claims import load_ledger
 
 WIDTHS = (360, 768, 1440)
 HERE = ("127.0.0.1", "")  # the host of a file:// address is empty
+
+# What axe-core finds, as far as it shuts somebody out.
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+BARRIERS = """async (rules) => {
+  const only = rules.length ? {runOnly: {type: 'rule', values: rules}} : {};
+  const {violations} = await axe.run(document, {resultTypes: ['violations'], ...only});
+  return violations.filter(each => ['serious', 'critical'].includes(each.impact))
+    .map(each => `${each.id} (${each.nodes.length}): ${each.nodes[0].html.slice(0, 200)}`);
+}"""
 
 # Drawn by scripts after the page has loaded: mathematics and widgets.
 DRAWN = """async () => {
@@ -173,6 +183,27 @@ def test_a_page_fits_every_width_and_is_readable_in_both_themes(chromium, addres
                     faults.append(f"{theme}: {needed} wide in a window of {width}")
             faults += [f"{theme}: {each}" for each in watch.tab.evaluate(CONTRAST)]
     assert faults == []
+
+
+@pytest.mark.parametrize("name", [*book.pages(), "search"])
+def test_axe_finds_no_serious_barrier(chromium, address, name):
+    found = []
+    # What a theme changes are the colours.
+    for theme, rules in (("light", []), ("dark", ["color-contrast"])):
+        with Watch(chromium, color_scheme=theme) as watch:
+            watch.open(f"{address}/{name}.html")
+            watch.tab.evaluate(AXE.read_text(encoding="utf-8"))
+            found += [f"{theme}: {each}" for each in watch.tab.evaluate(BARRIERS, rules)]
+    assert found == []
+
+
+def test_a_barrier_would_be_seen(chromium, address):
+    with Watch(chromium) as watch:
+        watch.open(f"{address}/chapters/intro.html")
+        watch.tab.evaluate(AXE.read_text(encoding="utf-8"))
+        watch.tab.evaluate("document.querySelector('main').innerHTML += '<img src=\"data:,\">'")
+        (found,) = watch.tab.evaluate(BARRIERS, [])
+        assert found.startswith("image-alt (1): <img")
 
 
 def test_low_contrast_and_wide_content_would_be_seen(chromium):

@@ -11,6 +11,18 @@ document.addEventListener("DOMContentLoaded", () => {
   };
 });
 
+// The name that a screen reader says of a control has to hold the words that stand on it.
+document.addEventListener("DOMContentLoaded", () => {
+  const all = (selector) => document.querySelectorAll(selector);
+  for (const summary of all("summary[aria-label]")) summary.removeAttribute("aria-label");
+  for (const button of all(".search-button__button[aria-label]")) {
+    button.ariaLabel = button.textContent.replace(/\s+/g, " ").trim();
+  }
+  for (const icon of all(".theme-switch-button [title]")) icon.removeAttribute("title");
+  // A list holds items, and the entries of the bibliography do not say that they are.
+  for (const entry of all('.citation-list[role="list"] > [role]')) entry.role = "listitem";
+});
+
 // Paper is white: a page in the dark theme is printed in the light one.
 {
   const { dataset } = document.documentElement;

@@ -1,0 +1,113 @@
+"""A chapter in a running JupyterLab: its cells run to the end, and its player moves."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_browser import chromium  # noqa: F401 - a fixture
+
+ROOT = Path(__file__).resolve().parent.parent
+# The chapter that takes least time.
+CHAPTER = "activations"
+TOKEN = "for-this-test"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Start JupyterLab on a copy of the chapter, and return the address of the copy."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "work").mkdir()
+    shutil.copy(ROOT / "chapters" / f"{CHAPTER}.ipynb", folder / "work")
+    # Cells that are out of sight are in the page as well.
+    settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={TOKEN}",
+            f"--ServerApp.root_dir={folder / 'work'}",
+        ],
+        env={
+            **os.environ,
+            "HOME": str(folder),
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            assert process.poll() is None, "JupyterLab has ended"
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield f"{address}/lab/tree/{CHAPTER}.ipynb?token={TOKEN}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_chapter_runs_to_its_end_and_its_player_moves(chromium, lab):  # noqa: F811
+    cells = nbformat.read(ROOT / "chapters" / f"{CHAPTER}.ipynb", as_version=4).cells
+    count = sum(cell.cell_type == "code" for cell in cells)
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    tab.goto(lab)
+    notebook = tab.locator(".jp-NotebookPanel:visible")
+    notebook.locator(".jp-CodeCell").nth(count - 1).wait_for(state="attached")
+    tab.get_by_role("menuitem", name="Run", exact=True).click()
+    tab.get_by_role("menuitem", name="Restart Kernel and Run All Cells…").click()
+    tab.get_by_role("button", name="Confirm Kernel Restart").click()
+    tab.locator(".jp-InputPrompt", has_text="*").first.wait_for()
+    # Run again, the cells are numbered from 1 to their count; one that waits shows a star.
+    tab.wait_for_function(
+        """(count) => {
+          const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
+          const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
+          const numbers = prompts.map(each => each.textContent.match(/\\d+/)?.[0]);
+          return failed || new Set(numbers).size === count && numbers.every(each => +each > 0)
+            && Math.max(...numbers) === count;
+        }""",
+        arg=count,
+        timeout=400_000,
+    )
+    assert notebook.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    assert notebook.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0
+
+    player = notebook.locator(".player").first
+    player.scroll_into_view_if_needed()
+    slider, shown = player.locator("input"), player.locator(".player-state:not([hidden])")
+    first = shown.get_attribute("data-name")
+    assert slider.is_enabled() and shown.count() == 1
+    slider.focus()
+    tab.keyboard.press("ArrowRight")
+    second = shown.get_attribute("data-name")
+    assert second != first and slider.get_attribute("aria-valuetext") == second
+    box = slider.bounding_box()
+    tab.mouse.click(box["x"] + box["width"] - 3, box["y"] + box["height"] / 2)
+    assert shown.get_attribute("data-name") not in (first, second)
+    context.close()
