@@ -596,6 +596,28 @@ def test_where_branches_meet_the_field_holds_both():
         ar.receptive_field(keras.Model(image, [left, right]))
 
 
+# --- Updates: n samples, b batch, e epochs
+
+
+@settings(deadline=None, max_examples=20)
+@given(n=st.integers(1, 60), b=st.integers(1, 60), e=st.integers(1, 2))
+def test_an_epoch_is_as_many_updates_as_batches_and_the_last_is_what_is_left(n, b, e):
+    sizes = []
+
+    class Counting(keras.Sequential):
+        def train_step(self, batch):
+            sizes.append(len(batch[0]))
+            return super().train_step(batch)
+
+    net = Counting([keras.Input((1,)), layers.Dense(1)])
+    net.compile("sgd", "mse", run_eagerly=True)
+    x = np.zeros((n, 1))
+    net.fit(x, x, batch_size=b, epochs=e, verbose=0)
+    updates = -(-n // b)
+    assert sizes == e * ([b] * (updates - 1) + [n - b * (updates - 1)])
+    assert int(net.optimizer.iterations) == e * updates
+
+
 # --- Bad input
 
 

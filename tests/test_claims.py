@@ -619,6 +619,8 @@ def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     compared = {each.experiment for claim in measured_in(chapter) for each in claim.comparisons}
     others = set(experiments_of(chapter)) - compared
     assert compared <= set(experiments_of(chapter))
+    if all(claim.chapter != chapter for claim in LEDGER.values()):
+        return  # A page that settles no claim; its experiments say so themselves.
     # A sweep that chooses the learning rate of an experiment bears its name.
     assert all(name.removesuffix("-rate") in compared for name in others), others
 

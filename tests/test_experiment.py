@@ -785,6 +785,18 @@ def labels(model, split):
     return split.y_test
 
 
+def test_what_an_experiment_for_no_claim_lacks_is_run_without_one(full_scale, monkeypatch):
+    made = Experiment("made", claims=(), arms={"a": eager}, seeds=1, fit=SHORT)
+    assert made.claims == ()
+    assert "`make results` runs what is missing" in repr(recorded(made))
+    # With the full scale of a claim it stays quick, as the experiments of other claims do.
+    monkeypatch.setenv("MNIST_SCALE", "full")
+    monkeypatch.setenv("MNIST_CLAIM", "a-claim")
+    assert set(run(made)["scale"]) == {"quick"} and not recorded(made).complete
+    monkeypatch.delenv("MNIST_CLAIM")
+    assert set(run(made)["scale"]) == {"full"} and recorded(made).complete
+
+
 def letters(model, split):
     return np.array(["a"])
 

@@ -161,6 +161,16 @@ def test_the_experiments_of_one_claim_are_chosen_by_it(sweep):
         assert chosen.open is bool(names)
 
 
+def test_an_experiment_for_no_claim_is_run_with_all_and_with_no_single_claim(tmp_path, sweep):
+    write(sweep, SWEEP.replace('"c-claim"', "()"), "run(one)", "recorded(one)")
+    found = plan.notebook(sweep)
+    assert [each.claims for each in found.experiments] == [("a-claim", "b-claim"), ()]
+    assert [len(each.missing()) for each in found.experiments] == [4, 1]
+    assert "two: 1 of 1 runs are missing" in said(sweep, tmp_path)
+    for claim in ("a-claim", "c-claim"):
+        assert "two" not in [each.name for each in found.of_claim(claim).experiments]
+
+
 def test_what_cannot_be_read_is_taken_from_the_stored_outputs_and_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     wanted = {"experiment": "one", "seeds": [0, 1], "fingerprints": {"a": {"model": "m"}}}

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from utils import book, data, plan
+from utils.claims import load_ledger
 from utils.records import RecordFile, key
 from utils.results import holds_experiment
 
@@ -38,10 +39,11 @@ def faults(notebook):
         missing, (_, damaged) = each.missing(), each.file.read()
         if missing:
             changed = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in each.changed.items())
+            claim = f" CLAIM={each.claims[0]}" if each.claims else ""
             yield (
                 f"{each.name}: {len(missing)} of {len(each.runs)} runs are missing"
                 f"{f', since these changed: {changed}' if changed else ''}; "
-                f"run them: make results CLAIM={each.claims[0]}"
+                f"run them: make results{claim}"
             )
         if damaged:
             yield f"{each.name}: lines {damaged} of its file are no records; take them out"
@@ -54,6 +56,13 @@ def test_every_run_of_a_chapter_is_recorded_and_its_page_knows(path, found):
     assert found[path].experiments, "none of its experiments is found"
     wrong = list(faults(found[path]))
     assert not wrong, "\n".join(["", *wrong])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_experiment_names_claims_unless_its_page_settles_none(path, found):
+    settles = any(claim.chapter == path.stem for claim in load_ledger().values())
+    for each in found[path].experiments:
+        assert bool(each.claims) == settles, each.name
 
 
 CHANGES = {

@@ -178,7 +178,7 @@ class Experiment:
     name : str
         Names the file of recorded runs: lower-case letters, digits and hyphens.
     claims : str or sequence of str
-        The claims of the ledger that it helps to settle.
+        The claims of the ledger that it helps to settle; none for one that only makes something.
     arms : mapping of str to Arm or callable, or ByScale of them
         Name of each arm; a bare callable is an `Arm` with only a `build`.
     seeds : int, sequence of int, or ByScale of them
@@ -456,10 +456,8 @@ class Recorded:
             parts = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in self.changed.items())
             text += f" Older records no longer count, because these changed: {parts}."
         if self.missing:
-            text += (
-                " Not yet run at full scale; "
-                f"`make results CLAIM={self.experiment.claims[0]}` runs what is missing."
-            )
+            claim = f" CLAIM={self.experiment.claims[0]}" if self.experiment.claims else ""
+            text += f" Not yet run at full scale; `make results{claim}` runs what is missing."
         if self.damaged:
             text += f" Damaged lines, skipped: {', '.join(map(str, self.damaged))}."
         return text

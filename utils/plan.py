@@ -26,8 +26,8 @@ class Planned:
     ----------
     name : str
         Of the experiment.
-    claims : tuple of str
-        The claims that it is run for; none when they are not known.
+    claims : tuple of str or None
+        The claims that it is run for; None when they are not known.
     file : RecordFile
         Its recorded runs.
     runs : dict of tuple to (str, int)
@@ -39,7 +39,7 @@ class Planned:
     """
 
     name: str
-    claims: tuple[str, ...]
+    claims: tuple[str, ...] | None
     file: RecordFile
     runs: dict
     changed: dict = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Notebook:
 
     def of_claim(self, claim: str) -> "Notebook":
         """Keep the experiments that are run for one claim, or may be."""
-        kept = [each for each in self.experiments if not each.claims or claim in each.claims]
+        kept = [each for each in self.experiments if each.claims is None or claim in each.claims]
         return replace(self, experiments=tuple(kept))
 
     @property
@@ -140,7 +140,7 @@ def notebooks(paths: Iterable, results: Path) -> Iterator[Notebook]:
                 experiments = (
                     Planned(
                         name=each["experiment"],
-                        claims=(),
+                        claims=None,
                         file=RecordFile(Path(results) / f"{each['experiment']}.jsonl"),
                         runs=_runs(each),
                     )

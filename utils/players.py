@@ -2,12 +2,13 @@
 
 import hashlib
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from utils.draw import draw_html
 from utils.explorer import explorer_html
 from utils.figures import to_svg
 
@@ -195,3 +196,35 @@ def explorer(
     }
     shown, alt = explorer_html(settings, image, weights, bias)
     display({"text/html": shown, "text/plain": f"[explorer: {alt}]"}, raw=True)
+
+
+def draw_a_digit(
+    networks: Mapping[str, object],
+    examples: Mapping[str, tuple[Sequence[int], np.ndarray]],
+    first: int = 0,
+) -> None:
+    """Show a sheet to draw a digit on, and everything that trained networks compute from it.
+
+    Parameters
+    ----------
+    networks : mapping of str to keras.Model
+        Name and network: layers in a row, from images of shape (28, 28, 1) with pixels in 0..1 to
+        ten logits. Convolutions, poolings, batch norm, ReLU, dropout, flatten and dense layers.
+    examples : mapping of str to (sequence of int, ndarray)
+        Title of a group, and its labels and images, of shape (labels, 28, 28) in uint8.
+    first : int
+        Place in the first group of the example that a reader finds on the sheet.
+
+    Raises
+    ------
+    ValueError
+        When a network has another shape or a layer that is not known here, or the examples are not
+        as above.
+
+    Notes
+    -----
+    The networks run in the page: they need no kernel. Works where `slider` works; without
+    JavaScript a picture of the first example is shown.
+    """
+    shown, alt = draw_html(networks, examples, first)
+    display({"text/html": shown, "text/plain": f"[draw a digit: {alt}]"}, raw=True)
