@@ -395,6 +395,27 @@ def test_a_seed_fixes_the_split_and_both_arms_get_it(draws):
     assert np.array_equal(small[0][0].x_train, small[2][0].x_train)
 
 
+def test_testing_now_and_then_changes_nothing_but_the_rows_without_it():
+    def trained(**settings):
+        fit = Fit(5, batch_size=32, train_size=100, **settings)
+        return run(Experiment("x", "c", {"dropout": with_dropout}, 1, fit), "quick")
+
+    each, third = trained(), trained(test_every=3)
+    tested = ["test_accuracy", "test_loss"]
+    assert third.loc[third["test_loss"].notna(), "epoch"].tolist() == [3, 5]
+    kept = each["epoch"].isin([3, 5])
+    same(
+        each[kept].reset_index(drop=True),
+        third[third["epoch"].isin([3, 5])][each.columns].reset_index(drop=True),
+    )
+    same(each.drop(columns=tested), third.drop(columns=tested))
+
+
+def test_records_count_whether_or_not_a_setting_is_named_that_has_its_default():
+    assert Fit(test_every=1, shuffle=True).described() == Fit().described()
+    assert Fit(test_every=2).described() != Fit().described()
+
+
 def test_a_seed_fixes_the_initial_weights(draws):
     first, second, again = (draws["small", number]["weights"] for number in (0, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
@@ -525,6 +546,7 @@ def test_quick_runs_are_shared_by_two_processes_unless_joblib_is_told_otherwise(
         ({"summaries": {"m": None}}, "summaries: 'm'=None; allowed are functions"),
         ({"measures": {"m": first_label}, "summaries": {"m": len}}, "'m' is the name of a measure"),
         ({"fit": Fit(shuffle=by_scale(True, 1))}, "shuffle=1 at full scale; allowed are True and"),
+        ({"fit": Fit(test_every=0)}, "test_every=0 at quick scale; allowed are whole numbers ≥ 1"),
     ],
 )
 def test_bad_settings_are_refused_with_the_argument_the_value_and_what_is_allowed(

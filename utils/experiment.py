@@ -48,7 +48,7 @@ gc.freeze()
 
 # Many small networks in one process make TensorFlow warn about what is meant to happen.
 tf.get_logger().setLevel("ERROR")
-# TensorFlow's memory grows with each network; joblib then replaces the process, and nothing is lost.
+# TensorFlow's memory grows with each network. joblib then replaces the process; nothing is lost.
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
 _TEST_BATCH = 1_000
@@ -106,17 +106,22 @@ class Fit:
     shuffle : bool or ByScale
         False deals the images of the first epoch in the order in which `Arm.prepare` left them;
         every later epoch is dealt anew in any case.
+    test_every : int or ByScale
+        Evaluate on the test images after every so many epochs, at least 1, and after the last;
+        ``test_`` metrics are missing from the table's other rows. Where few images are trained on,
+        testing takes most of the time.
     """
 
     epochs: int | ByScale = 1
     batch_size: int | ByScale = 128
     train_size: int | None | ByScale = None
     shuffle: bool | ByScale = True
+    test_every: int | ByScale = 1
 
     def at(self, scale: str) -> "Fit":
         """Return the settings at one scale, checked."""
         chosen = Fit(*(_at(value, scale) for value in vars(self).values()))
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "test_every"):
             value = getattr(chosen, name)
             if not _is_whole(value) or value < 1:
                 raise ValueError(
@@ -140,8 +145,9 @@ class Fit:
         older records still count.
         """
         settings = dict(vars(self))
-        if self.shuffle:
-            del settings["shuffle"]
+        for name in ("shuffle", "test_every"):
+            if settings[name] == getattr(Fit, name):
+                del settings[name]
         return settings
 
 
@@ -681,9 +687,7 @@ def _finished(calls: list[tuple], scale: str) -> Iterator[dict]:
             _, chosen = get_active_backend()
             if chosen is None and scale == "quick" and len(calls) >= _WORTH_PROCESSES:
                 chosen = min(2, joblib.cpu_count())
-            parallel = joblib.Parallel(
-                n_jobs=chosen, return_as="generator_unordered", batch_size=1
-            )
+            parallel = joblib.Parallel(n_jobs=chosen, return_as="generator_unordered", batch_size=1)
             yield from parallel(joblib.delayed(_train)(*arguments) for _, arguments in calls)
         else:
             yield from cluster.train(client, _train, calls, data.load_mnist(scale))
@@ -728,13 +732,14 @@ def _train_unguarded(arm, name, seed, fit, measures, summaries, keeps, scale) ->
             # Once it is seeded, Keras shuffles in every epoch alike. So the images are dealt anew.
             order = orders.permutation(len(x))
             x, y = x[order], y[order]
+        tested = (epoch + 1) % fit.test_every == 0 or epoch + 1 == fit.epochs
         history = model.fit(
             x,
             y,
             initial_epoch=epoch,
             epochs=epoch + 1,
             batch_size=fit.batch_size,
-            validation_data=test,
+            validation_data=test if tested else None,
             validation_batch_size=_TEST_BATCH,
             shuffle=fit.shuffle,
             callbacks=[watch],
