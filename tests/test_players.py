@@ -1,5 +1,6 @@
 """Players: markup that is accessible and stable, and that moves in a real browser, from a file."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_browser
+import yaml
 
 from utils import figures, players
 
-chromium = test_browser.chromium
+chromium, address = test_browser.chromium, test_browser.address
 
 ROOT = Path(__file__).resolve().parent.parent
 THEME = ROOT / "chapters" / "_static" / "theme.css"
@@ -48,6 +50,59 @@ def first():
 @pytest.fixture(scope="module")
 def second():
     return stored(states_of(4, "shift"), "pixels moved")
+
+
+# The chapters of the book
+
+CHAPTERS = [
+    chapter["file"]
+    for part in yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    if part.get("numbered")
+    for chapter in part["chapters"]
+]
+
+
+def moving(chapter):
+    """Return the markup of each player and explorer of a chapter, as it is stored."""
+    notebook = json.loads((ROOT / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    shown = [
+        "".join(output["data"].get("text/html", ""))
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    return [markup for markup in shown if re.search('class="(player|explorer)[ "]', markup)]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_has_something_that_moves_and_it_is_small(chapter):
+    found = moving(chapter)
+    assert found
+    assert sum(len(markup.encode()) for markup in found) <= 400_000
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_players_of_a_chapter_move_by_mouse_and_by_keyboard(chapter, chromium, address):
+    with test_browser.Watch(chromium, viewport={"width": 1440, "height": 1000}) as watch:
+        watch.open(f"{address}/{chapter}.html")
+        boxes = watch.tab.locator(".player").all()
+        assert len(boxes) == sum('class="player"' in markup for markup in moving(chapter))
+        for box in boxes:
+            slider, picture = box.locator("input"), box.locator(".player-states")
+            last = slider.get_attribute("max")
+            seen = [picture.screenshot()]
+            slider.press("ArrowRight")
+            seen.append(picture.screenshot())
+            place = slider.bounding_box()
+            slider.click(position={"x": place["width"] - 2, "y": place["height"] / 2})
+            seen.append(picture.screenshot())
+            assert slider.input_value() == last
+            slider.press("Home")
+            assert slider.input_value() == "0"
+            assert seen[1] != seen[0] != seen[2]
+            if last != "1":
+                assert seen[1] != seen[2]
+        assert watch.complaints == []
 
 
 # Markup
