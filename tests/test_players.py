@@ -89,19 +89,16 @@ def test_the_players_of_a_chapter_move_by_mouse_and_by_keyboard(chapter, chromiu
         assert len(boxes) == sum('class="player"' in markup for markup in moving(chapter))
         for box in boxes:
             slider, picture = box.locator("input"), box.locator(".player-states")
-            last = slider.get_attribute("max")
             seen = [picture.screenshot()]
             slider.press("ArrowRight")
+            assert slider.input_value() == "1"
             seen.append(picture.screenshot())
             place = slider.bounding_box()
             slider.click(position={"x": place["width"] - 2, "y": place["height"] / 2})
+            assert slider.input_value() == slider.get_attribute("max") != "1"
             seen.append(picture.screenshot())
-            assert slider.input_value() == last
-            slider.press("Home")
-            assert slider.input_value() == "0"
-            assert seen[1] != seen[0] != seen[2]
-            if last != "1":
-                assert seen[1] != seen[2]
+            # The last picture may be the first again: batch norm undone is one.
+            assert seen[0] != seen[1] != seen[2]
         assert watch.complaints == []
 
 

@@ -67,7 +67,7 @@ def test_an_experiment_names_claims_unless_its_page_settles_none(path, found):
 
 CHANGES = {
     "arm": ("keras.optimizers.Adam(0.002)", "keras.optimizers.Adam(0.003)", "compile"),
-    "setting": ("train_size=by_scale(quick=1500, full=None)", "train_size=50_000", "fit"),
+    "setting": ("train_size=by_scale(quick=1600, full=None)", "train_size=50_000", "fit"),
     "preparation": ("rng.integers(4, size", "rng.integers(3, size", "data"),
 }
 
