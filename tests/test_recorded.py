@@ -13,7 +13,7 @@ from scipy import stats
 
 from utils import book, data, plan
 from utils.claims import load_ledger
-from utils.records import RecordFile, key
+from utils.records import RESULTS, RecordFile, key
 from utils.results import holds_experiment
 
 ROOT = Path(__file__).parent.parent
@@ -28,8 +28,12 @@ CHEAP = 30
 
 @pytest.fixture(scope="module")
 def found():
-    """Read the experiments of every notebook from its source."""
-    return {path: plan.notebook(path) for path in NOTEBOOKS}
+    """Read the experiments of every notebook from its source.
+
+    In a process of its own, as `make results` does: in this one, after a thousand other tests, it
+    takes minutes.
+    """
+    return {each.path: each for each in plan.notebooks(NOTEBOOKS, RESULTS)}
 
 
 def faults(notebook):
@@ -53,6 +57,7 @@ def faults(notebook):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_run_of_a_chapter_is_recorded_and_its_page_knows(path, found):
+    assert not found[path].problem
     assert found[path].experiments, "none of its experiments is found"
     wrong = list(faults(found[path]))
     assert not wrong, "\n".join(["", *wrong])
