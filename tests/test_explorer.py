@@ -430,17 +430,7 @@ def page(tmp_path_factory):
             f'<div class="cell_output" id="box{number}">{stored(**arguments)["text/html"]}</div>'
             for number, arguments in enumerate(explorers)
         )
-        style = f'<link rel="stylesheet" href="{test_players.THEME.as_uri()}">' if theme else ""
-        path = tmp_path_factory.mktemp("page") / "page.html"
-        path.write_text(
-            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width"><title>x</title>'
-            f"{style}<style>body {{ background: var(--pst-color-background);"
-            f" color: var(--pst-color-text-base) }}</style>"
-            f"<body><main class='bd-article'>{boxes}</main></body></html>",
-            encoding="utf-8",
-        )
-        return path.as_uri()
+        return test_players.themed_page(tmp_path_factory.mktemp("page"), boxes, theme)
 
     return write
 

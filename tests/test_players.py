@@ -102,6 +102,24 @@ def test_the_players_of_a_chapter_move_by_mouse_and_by_keyboard(chapter, chromiu
         assert watch.complaints == []
 
 
+def themed_page(folder, boxes, theme):
+    """Write a file with these boxes, in the book's colours if there is a theme; return its address.
+
+    Other tests of what moves in a page use it as well.
+    """
+    style = f'<link rel="stylesheet" href="{THEME.as_uri()}">' if theme else ""
+    path = folder / "page.html"
+    path.write_text(
+        f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>x</title>'
+        f"{style}<style>body {{ background: var(--pst-color-background);"
+        f" color: var(--pst-color-text-base) }}</style>"
+        f"<body><main class='bd-article'>{boxes}</main></body></html>",
+        encoding="utf-8",
+    )
+    return path.as_uri()
+
+
 # Markup
 
 
