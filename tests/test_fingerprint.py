@@ -543,6 +543,23 @@ def test_a_layer_that_draws_its_own_seed_has_a_fixed_fingerprint_in_an_experimen
     assert experiment.fingerprints("quick") == experiment.fingerprints("quick")
 
 
+def test_an_own_training_step_matters(source):
+    text = """
+    import keras
+
+    class Mine(keras.Sequential):
+        def train_step(self, data):
+            return {{"loss": {}}}
+    """
+
+    def described(loss):
+        return describe_model(source(text.format(loss), "Mine")([keras.Input((4,))]))
+
+    plain = describe_model(keras.Sequential([keras.Input((4,))]))
+    assert digest(described(1)) == digest(described(1))
+    assert differ(plain, described(1), described(2))
+
+
 def test_a_subclassed_model_is_a_clear_error():
     class Mine(keras.Model):
         def call(self, x):

@@ -273,7 +273,8 @@ def describe_model(model: keras.Model) -> dict:
     dict
         Plain values. Layers are numbered in order instead of named, and layers that are not
         Keras's own are described by their code as well, and so are functions and settings of
-        layers (an activation, an initializer) that are not Keras's own.
+        layers (an activation, an initializer) that are not Keras's own, and the class of a model
+        that has a training step of its own.
 
     Raises
     ------
@@ -299,7 +300,9 @@ def describe_model(model: keras.Model) -> dict:
             return [renumber(item) for item in value]
         return numbers.get(value, value) if isinstance(value, str) else value
 
-    return {"config": plain(renumber(config)), "own layers": _own_layers(model)}
+    own = _own_class(model)
+    own = {"own model": own} if own else {}
+    return {"config": plain(renumber(config)), "own layers": _own_layers(model), **own}
 
 
 def _number_layers(config: Mapping, prefix: str = "layer ") -> dict[str, str]:
