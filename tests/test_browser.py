@@ -197,6 +197,18 @@ def test_axe_finds_no_serious_barrier(chromium, address, name):
     assert found == []
 
 
+def test_an_icon_that_is_drawn_late_gets_no_second_name(chromium, address):
+    with Watch(chromium) as watch:
+        watch.open(f"{address}/chapters/intro.html")
+        watch.tab.evaluate(
+            "document.querySelectorAll('.theme-switch-button').forEach(button => "
+            "button.insertAdjacentHTML('beforeend', '<svg><title>Light</title></svg>'))"
+        )
+        watch.tab.wait_for_function(
+            "!document.querySelector('.theme-switch-button :is(title, [title])')", timeout=5_000
+        )
+
+
 def test_a_barrier_would_be_seen(chromium, address):
     with Watch(chromium) as watch:
         watch.open(f"{address}/chapters/intro.html")

@@ -18,7 +18,15 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const button of all(".search-button__button[aria-label]")) {
     button.ariaLabel = button.textContent.replace(/\s+/g, " ").trim();
   }
-  for (const icon of all(".theme-switch-button [title]")) icon.removeAttribute("title");
+  // Font Awesome makes a <title> of an icon's title, now or a moment later.
+  for (const button of all(".theme-switch-button")) {
+    const mend = () => {
+      for (const icon of button.querySelectorAll("[title]")) icon.removeAttribute("title");
+      for (const title of button.querySelectorAll("title")) title.remove();
+    };
+    mend();
+    new MutationObserver(mend).observe(button, { childList: true, subtree: true });
+  }
   // A list holds items, and the entries of the bibliography do not say that they are.
   for (const entry of all('.citation-list[role="list"] > [role]')) entry.role = "listitem";
 });
