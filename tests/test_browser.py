@@ -200,9 +200,9 @@ def test_axe_finds_no_serious_barrier(chromium, address, name):
 def test_an_icon_that_is_drawn_late_gets_no_second_name(chromium, address):
     with Watch(chromium) as watch:
         watch.open(f"{address}/chapters/intro.html")
-        watch.tab.evaluate(
-            "document.querySelectorAll('.theme-switch-button').forEach(button => "
-            "button.insertAdjacentHTML('beforeend', '<svg><title>Light</title></svg>'))"
+        button = watch.tab.locator(".theme-switch-button").first  # fails where there is none
+        button.evaluate(
+            "each => each.insertAdjacentHTML('beforeend', '<svg><title>Light</title></svg>')"
         )
         watch.tab.wait_for_function(
             "!document.querySelector('.theme-switch-button :is(title, [title])')", timeout=5_000
