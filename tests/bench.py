@@ -139,7 +139,7 @@ def measure_seconds(seeds=3, side=2_000, target=0.99):
     (slow,) = example.experiment.arms_at("full").values()
     *_, fast = recipe.experiment.arms_at("full").values()
     slow_fit = replace(example.experiment.fit.at("full"), epochs=epochs)
-    fast_fit = recipe.experiment.fit.at("full")
+    fast_fit = fast.fit.at("full")
     matrix = np.random.default_rng(0).random((side, side), dtype="float32")
     np.matmul(matrix, matrix)
     turns = []
