@@ -52,7 +52,7 @@ serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
 test: $(CLUSTER)  ## run every test and every notebook, at quick scale
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest
 
 results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, on a cluster: SCHEDULER=address)
 	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))

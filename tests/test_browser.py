@@ -201,11 +201,11 @@ def test_an_icon_that_is_drawn_late_gets_no_second_name(chromium, address):
     with Watch(chromium) as watch:
         watch.open(f"{address}/chapters/intro.html")
         button = watch.tab.locator(".theme-switch-button").first  # fails where there is none
-        button.evaluate(
-            "each => each.insertAdjacentHTML('beforeend', '<svg><title>Light</title></svg>')"
-        )
+        drawing = '<svg role="img" aria-labelledby="late"><title id="late">Light</title></svg>'
+        button.evaluate("(each, text) => each.insertAdjacentHTML('beforeend', text)", drawing)
+        named = ":is(title, [title], [role='img'], [aria-labelledby])"
         watch.tab.wait_for_function(
-            "!document.querySelector('.theme-switch-button :is(title, [title])')", timeout=5_000
+            f'!document.querySelector(".theme-switch-button {named}")', timeout=5_000
         )
 
 

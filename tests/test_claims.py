@@ -621,8 +621,9 @@ def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     assert compared <= set(experiments_of(chapter))
     if all(claim.chapter != chapter for claim in LEDGER.values()):
         return  # A page that settles no claim; its experiments say so themselves.
-    # A sweep that chooses the learning rate of an experiment bears its name.
-    assert all(name.removesuffix("-rate") in compared for name in others), others
+    # A sweep that chooses the learning rate of an experiment bears its name, and so does the
+    # reference that an experiment is set beside.
+    assert all({name.removesuffix("-rate"), f"{name}-reference"} & compared for name in others)
 
 
 @pytest.mark.parametrize("chapter", NOTEBOOKS)

@@ -18,11 +18,17 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const button of all(".search-button__button[aria-label]")) {
     button.ariaLabel = button.textContent.replace(/\s+/g, " ").trim();
   }
-  // Font Awesome makes a <title> of an icon's title, now or a moment later.
+  // Font Awesome makes a <title> of an icon's title, and names the drawing after it, now or a
+  // moment later. The button has its name; the drawing needs none.
   for (const button of all(".theme-switch-button")) {
     const mend = () => {
       for (const icon of button.querySelectorAll("[title]")) icon.removeAttribute("title");
       for (const title of button.querySelectorAll("title")) title.remove();
+      for (const drawing of button.querySelectorAll("svg")) {
+        drawing.removeAttribute("role");
+        drawing.removeAttribute("aria-labelledby");
+        drawing.setAttribute("aria-hidden", "true");
+      }
     };
     mend();
     new MutationObserver(mend).observe(button, { childList: true, subtree: true });
