@@ -54,8 +54,8 @@ serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 test: $(CLUSTER)  ## run every test and every notebook, at quick scale
 	$(RUN) -m pytest
 
-results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, on a cluster: SCHEDULER=address)
-	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address)
+	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.results --store $(NOTEBOOK)

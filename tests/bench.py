@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import joblib
 import nbformat
 import numpy as np
 import pandas as pd
@@ -101,10 +102,12 @@ def measure_run():
 
     tf.config.experimental.enable_op_determinism()
     plain()  # The first fit of a process pays for what TensorFlow sets up.
-    # In turns, so that other work on the machine slows both.
-    pairs = [
-        (seconds(plain, 1)[0], seconds(lambda: run(tiny, "quick"), 1)[0]) for _ in range(REPEATS)
-    ]
+    # In turns, so that other work on the machine slows both; and both in this process.
+    with joblib.parallel_config(n_jobs=1):
+        pairs = [
+            (seconds(plain, 1)[0], seconds(lambda: run(tiny, "quick"), 1)[0])
+            for _ in range(REPEATS)
+        ]
     by_keras, by_run = (median(taken) for taken in zip(*pairs, strict=True))
     added = median(second - first for first, second in pairs) / (len(arms) * seeds)
     yield "run(), 4 runs of 1 epoch on 1,000 images", by_run, by_keras, "Keras's fit alone"

@@ -1,6 +1,7 @@
 """What holds for every test and every notebook under pytest."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import struct
@@ -10,11 +11,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pytest
 
 # Tests are about quick scale, whatever the shell that starts them is set to.
 os.environ["MNIST_SCALE"] = "quick"
-for name in ("MNIST_CLAIM", "MNIST_PROGRESS", "MNIST_SCHEDULER"):
+for name in ("MNIST_CLAIM", "MNIST_JOBS", "MNIST_PROGRESS", "MNIST_SCHEDULER"):
     os.environ.pop(name, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -26,6 +28,36 @@ def one_process():
     """Train in the test's own process, where it can look on, unless the test says otherwise."""
     with joblib.parallel_config(n_jobs=1):
         yield
+
+
+@pytest.fixture(scope="module")
+def full_mnist(tmp_path_factory):
+    """Let "full MNIST" be a small file, for this process and for those that it starts."""
+    from utils import data
+
+    folder = tmp_path_factory.mktemp("full")
+    quick = data.load_mnist("quick")
+    mixed = np.arange(5_000).reshape(10, 500).T.ravel()  # Every digit in both parts.
+    x = (quick.images[mixed, :, :, 0] * 255).round().astype(np.uint8)
+    y = quick.labels[mixed].astype(np.uint8)
+    parts = {"x_train": x[:4_000], "y_train": y[:4_000], "x_test": x[4_000:], "y_test": y[4_000:]}
+    np.savez_compressed(folder / "mine.npz", **parts)
+    published = dataclasses.replace(
+        data.FULL,
+        origin="no host",
+        shapes={name: part.shape for name, part in parts.items()},
+        md5={name: data._idx_md5(part) for name, part in parts.items()},
+    )
+    # Python imports this file when it starts, in those that train as well.
+    patch = f"from utils import data\ndata.FULL = data.{published!r}\n"
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(patch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "FULL", published)
+        patch.setenv("MNIST_PATH", str(folder / "mine.npz"))
+        patch.setenv("PYTHONPATH", f"{folder / 'site'}{os.pathsep}{ROOT}")
+        patch.syspath_prepend(folder / "site")
+        yield folder / "mine.npz"
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Training on a Dask cluster: real schedulers and workers; some are killed, some are wrong."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -17,120 +16,37 @@ from collections import Counter
 from pathlib import Path
 
 import joblib
-import keras
 import nbformat
-import numpy as np
 import pytest
-from keras import layers
+import sweeps
+from sweeps import (
+    SHORT,
+    draws,
+    is_alive,
+    net,
+    notes,
+    noting,
+    recorded_runs,
+    under_way,
+    wait_for,
+    when,
+)
 
 from utils import cluster, data, experiment, results
 from utils.cluster import ClusterError
-from utils.experiment import Arm, Experiment, Fit, RunError, last_epoch, run
+from utils.experiment import Arm, Experiment, RunError, last_epoch, run
 
 if not os.environ.get("CI"):
     pytest.importorskip("distributed", reason=f"needs Dask: {cluster.INSTALL}")
 
 import cloudpickle
-import psutil
 from distributed import Client, LocalCluster
 
 ROOT = Path(__file__).parent.parent
-SHORT = Fit(epochs=1, batch_size=50, train_size=100)
 
-# The workers know nothing of this file, as they know nothing of a notebook.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-def net():
-    model = keras.Sequential([keras.Input((28, 28, 1)), layers.MaxPooling2D(4), layers.Flatten()])
-    model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(10))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)
-    return model
-
-
-def noting(folder, seconds):
-    """Make a `prepare` that leaves a note when it begins, takes its time, and then another."""
-
-    def prepare(split, rng):
-        run_ = f"{rng.integers(10**9)} {os.getpid()} {os.getppid()}"  # The seed, in other words.
-        Path(folder, f"begin {run_}").touch()
-        time.sleep(seconds)
-        Path(folder, f"end {run_}").touch()
-        return split
-
-    return prepare
-
-
-def notes(folder, kind):
-    found = sorted(folder.glob(f"{kind} *"), key=lambda path: path.stat().st_mtime_ns)
-    return [tuple(map(int, path.name.split()[1:])) for path in found]
-
-
-def draws(seeds):
-    return {int(np.random.default_rng(seed).integers(10**9)) for seed in range(seeds)}
-
-
-def recorded_runs(experiment_):
-    records, damaged = experiment_.record_file.read()
-    assert damaged == []
-    return records
-
-
-def under_way(folder):
-    ended = notes(folder, "end")
-    return [run_ for run_ in notes(folder, "begin") if run_ not in ended]
-
-
-def is_alive(process):
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_for(condition):
-    end = time.monotonic() + 200
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
-
-
-def when(condition, action, *arguments):
-    """Do something as soon as a condition holds, in a thread."""
-    thread = threading.Thread(target=lambda: wait_for(condition) and action(*arguments))
-    thread.start()
-    return thread
-
-
-@pytest.fixture(scope="module")
-def full_mnist(tmp_path_factory):
-    """Let "full MNIST" be a small file that this process has, and no worker."""
-    folder = tmp_path_factory.mktemp("full")
-    quick = data.load_mnist("quick")
-    mixed = np.arange(5_000).reshape(10, 500).T.ravel()  # Every digit in both parts.
-    x = (quick.images[mixed, :, :, 0] * 255).round().astype(np.uint8)
-    y = quick.labels[mixed].astype(np.uint8)
-    parts = {"x_train": x[:4_000], "y_train": y[:4_000], "x_test": x[4_000:], "y_test": y[4_000:]}
-    np.savez_compressed(folder / "mine.npz", **parts)
-    published = dataclasses.replace(
-        data.FULL,
-        origin="no host",
-        shapes={name: part.shape for name, part in parts.items()},
-        md5={name: data._idx_md5(part) for name, part in parts.items()},
-    )
-    # Python imports this file when it starts, in the workers as well.
-    patch = f"from utils import data\ndata.FULL = data.{published!r}\n"
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(patch)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "FULL", published)
-        patch.setenv("MNIST_PATH", str(folder / "mine.npz"))
-        patch.setenv("PYTHONPATH", f"{folder / 'site'}{os.pathsep}{ROOT}")
-        patch.syspath_prepend(folder / "site")
-        yield folder / "mine.npz"
+# The workers know nothing of these files, as they know nothing of a notebook.
+for module in (sweeps, sys.modules[__name__]):
+    cloudpickle.register_pickle_by_value(module)
 
 
 @pytest.fixture(scope="module")
@@ -459,7 +375,7 @@ def other_images(folder):
     [
         (
             changed_course,
-            r"cannot train: it differs .*: utils\.data \(\w+ there, \w+ here\)\. Install",
+            r"cannot train: it differs .*: utils\.data \(\w+ there, \w+ here\)\. Both",
         ),
         (
             no_course,

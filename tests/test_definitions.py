@@ -176,6 +176,7 @@ def test_it_works_in_the_folder_of_the_notebook_and_comes_back(write, tmp_path):
         "one = Experiment('one', 'c', {'a': lambda: net(rate=rate)})",
     )
     assert list(recorded_in(path)) == ["one"] and os.getcwd() == before
+    assert list(recorded_in(os.path.relpath(path))) == ["one"]
 
 
 @pytest.mark.parametrize(

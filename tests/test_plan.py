@@ -220,6 +220,19 @@ def test_progress_follows_the_files_whoever_writes_them(tmp_path):
     assert one.missing() == two.missing() == []
 
 
+def test_runs_at_a_time_shorten_what_is_left_but_not_of_those_that_run_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(costs, "cpu_count", lambda: 2)
+    lines(tmp_path, "one", record("a", 99, 3_600.0, model="m"))
+    one, two = planned(tmp_path, seeds=10), planned(tmp_path, "two", seeds=10, alone=True)
+    for experiments, jobs, text in (
+        ([one], 2, "0 of 10 runs, about 5.0 hours left"),
+        ([two], 2, "0 of 10 runs, about 10.0 hours left"),
+        ([one, two], 2, "0 of 20 runs, about 15.0 hours left"),
+        ([one], 9, "0 of 10 runs, about 5.0 hours left"),  # There are two cores.
+    ):
+        assert str(Progress(experiments, Costs(tmp_path), jobs)) == text
+
+
 def wait_until(holds, seconds=60):
     for _ in range(100 * seconds):
         if holds():
@@ -289,7 +302,7 @@ def test_results_are_planned_run_stopped_and_resumed(tmp_path, monkeypatch, capf
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    assert results.main([str(path)]) == 130
+    assert results.main(["--jobs=1", str(path)]) == 130  # The stand-in is in no other process.
     stopper.join()
     said = capfd.readouterr().out
     assert "  one: 12 of 12 runs are missing\n" in said and "two: 2 of 2" in said
@@ -298,7 +311,7 @@ def test_results_are_planned_run_stopped_and_resumed(tmp_path, monkeypatch, capf
     done, finished = count(), (folder / "one.jsonl").read_bytes()
     assert 3 <= done < 14
 
-    assert results.main([str(path)]) == 0
+    assert results.main(["--jobs=1", str(path)]) == 0
     said = capfd.readouterr().out
     assert f"  one: {12 - done} of 12 runs are missing, about" in said
     assert f"Missing: {14 - done} runs in 1 of 1 notebooks, about" in said

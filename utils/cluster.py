@@ -39,13 +39,6 @@ _WORK = "__import__('utils.worker').worker.work(*arguments)"
 _RETRIES = 2
 
 
-class _OnWorker(Exception):
-    """The traceback of an error on a worker, as text."""
-
-    def __str__(self):
-        return f"\n{self.args[0]}"
-
-
 def connect(address: str):
     """Connect to a Dask scheduler.
 
@@ -190,9 +183,7 @@ def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST)
         for future in as_completed(list(futures), loop=client.loop):
             with _lost(client):
                 answer = _answer(future, futures.pop(future))
-            if answer.error:
-                raise answer.error from _OnWorker(answer.traceback)
-            yield answer.result
+            yield answer.get()
     finally:
         # What nobody waits for any more, the scheduler does not start.
         for future in futures:
@@ -200,15 +191,7 @@ def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST)
 
 
 def _pack(name: str, function: Callable, arguments: tuple) -> bytes:
-    import cloudpickle
-
-    try:
-        job = cloudpickle.dumps((function, arguments))
-    except Exception as error:
-        raise ClusterError(
-            f"{name} cannot be sent to a worker ({type(error).__name__}: {error}); what its "
-            "functions read from the notebook must be values, functions or modules"
-        ) from error
+    job = worker.pack(name, function, arguments)
     if len(job) > _JOB_BYTES:
         raise ClusterError(
             f"{name} carries {len(job) / 1e6:,.1f} MB to its worker, and allowed is "

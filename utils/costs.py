@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from utils.plan import Notebook, Planned
@@ -59,6 +60,27 @@ class Costs:
         """
         levels = self._levels(experiment, run)
         return next((self._medians[each] for each in levels if each in self._medians), None)
+
+    def shared(self, planned: Planned, run: tuple, jobs: int) -> float | None:
+        """Estimate what one run adds to the whole time where several are trained at a time.
+
+        Parameters
+        ----------
+        planned : Planned
+            Its experiment.
+        run : tuple
+            The `key` of its record.
+        jobs : int
+            How many are trained at a time.
+
+        Returns
+        -------
+        float or None
+            As `of`, divided by as many as there are cores for.
+        """
+        seconds = self.of(planned.name, run)
+        together = 1 if planned.alone else min(jobs, cpu_count())
+        return None if seconds is None else seconds / together
 
     @staticmethod
     def _levels(experiment: str, run: tuple) -> list[tuple]:
@@ -139,12 +161,14 @@ class Progress:
         What is to be run.
     costs : Costs
         From the same results.
+    jobs : int
+        How many of their runs are trained at a time.
     """
 
-    def __init__(self, experiments: Iterable[Planned], costs: Costs):
+    def __init__(self, experiments: Iterable[Planned], costs: Costs, jobs: int = 1):
         self._experiments = list(experiments)
         self._open = {
-            (number, run): costs.of(each.name, run) or 1.0
+            (number, run): costs.shared(each, run, jobs) or 1.0
             for number, each in enumerate(self._experiments)
             for run in each.missing()
         }

@@ -78,6 +78,7 @@ def recorded_in(path) -> dict:
     What an experiment needs follows from names. That a thing was changed by a function that it was
     handed to, or under another name, is not seen.
     """
+    path = Path(path).resolve()  # From the notebook's folder, a relative one leads elsewhere.
     # What only reads stored outputs should not start TensorFlow.
     from utils.experiment import Experiment, recorded
 
@@ -89,7 +90,7 @@ def recorded_in(path) -> dict:
 
     # As in a kernel, what is defined here has no module that it could be imported from.
     namespace = {"__name__": "__main__"}
-    with _inside(Path(path).resolve().parent):
+    with _inside(path.parent):
         for statement in _needed(_statements(path)):
             with _named(statement.place):
                 if not statement.handed:
@@ -100,7 +101,7 @@ def recorded_in(path) -> dict:
         for name, value in list(namespace.items()):
             inner = value.values() if isinstance(value, dict) else value
             for each in inner if isinstance(value, (dict, list, tuple)) else [value]:
-                with _named(f"{Path(path).name}, {name}"):
+                with _named(f"{path.name}, {name}"):
                     look_at(each)
     return found
 

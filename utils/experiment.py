@@ -37,7 +37,7 @@ with quiet_native_stderr():
     import keras
     import tensorflow as tf
 
-from utils import cluster, data, fingerprint
+from utils import cluster, data, fingerprint, processes
 from utils.progress import progress_bar
 from utils.records import RESULTS, RecordFile, key
 
@@ -201,6 +201,9 @@ class Experiment:
     keeps : mapping of str to callable
         Name of each array that a full-scale run leaves behind in its record, for `kept`, and
         ``keep(model, split) -> ndarray`` of numbers, taken after the last epoch.
+    alone : bool
+        True when the seconds of its runs are what it is about: on one machine they are trained one
+        after the other, also where those of other experiments are trained several at a time.
 
     Raises
     ------
@@ -218,6 +221,7 @@ class Experiment:
     measures: Mapping[str, Callable] = field(default_factory=dict)
     summaries: Mapping[str, Callable] = field(default_factory=dict)
     keeps: Mapping[str, Callable] = field(default_factory=dict)
+    alone: bool = False
 
     def __post_init__(self):
         if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
@@ -339,12 +343,15 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
 
     At full scale, runs that are recorded already and still count are read instead of trained,
     and each newly finished run is recorded at once: interrupt it when you like and call it
-    again. Runs go through joblib, so ``with joblib.parallel_config(n_jobs=4):`` around the call
-    trains four at a time, and ``with joblib.parallel_config(backend="dask"):`` on the workers of a
-    Dask cluster, as does the address of its scheduler in ``MNIST_SCHEDULER``. By default those at
-    full scale are trained one after the other in this process, so that each has all cores; those
-    at quick scale, which spend most of their time in Python, two at a time where there are two
-    cores.
+    again.
+
+    ``with joblib.parallel_config(n_jobs=4):`` around the call trains four runs at a time, and
+    ``with joblib.parallel_config(backend="dask"):`` on the workers of a Dask cluster, as does the
+    address of its scheduler in ``MNIST_SCHEDULER``. By default those at full scale are trained as
+    many at a time as ``MNIST_JOBS`` says, or else one after the other in this process, so that each
+    has all cores; those at quick scale, which spend most of their time in Python, two at a time
+    where there are two cores. Those of an experiment that is `alone` are trained one after the
+    other in any case but on a cluster.
 
     Parameters
     ----------
@@ -364,10 +371,13 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        When the scale is neither of the two.
+        When the scale is neither of the two, or ``MNIST_JOBS`` is no whole number from 1.
     RunError
         When an arm raises, or its loss, another metric or a measure becomes NaN or infinite. At
         full scale, the runs that finished before it are recorded.
+    utils.processes.ProcessError
+        When several runs are trained at a time and one of their processes dies, or has another
+        course by now. The runs that finished before are recorded.
     utils.records.RecordError
         When runs could not be recorded, before any is trained; when a finished run cannot be.
     utils.cluster.ClusterError
@@ -408,7 +418,7 @@ def run(experiment: Experiment, scale: str | None = None) -> pd.DataFrame:
     ]
     with (
         progress_bar(len(missing), f"{experiment.name} ({scale})") as bar,
-        contextlib.closing(_finished(calls, scale)) as finished,
+        contextlib.closing(_finished(calls, scale, experiment.alone)) as finished,
     ):
         for result in finished:
             if scale == "full":
@@ -678,19 +688,30 @@ def _build(arm: Arm) -> keras.Model:
     return model
 
 
-def _finished(calls: list[tuple], scale: str) -> Iterator[dict]:
+def _finished(calls: list[tuple], scale: str, alone: bool) -> Iterator[dict]:
     """Train where joblib or the cluster says, and yield each run as it finishes."""
     if not calls:
         return
     with cluster.client() as client:
         if client is None:
-            _, chosen = get_active_backend()
-            if chosen is None and scale == "quick" and len(calls) >= _WORTH_PROCESSES:
-                chosen = min(2, joblib.cpu_count())
-            parallel = joblib.Parallel(n_jobs=chosen, return_as="generator_unordered", batch_size=1)
-            yield from parallel(joblib.delayed(_train)(*arguments) for _, arguments in calls)
+            jobs = 1 if alone else _jobs(scale, len(calls))
+            if scale == "full" and jobs > 1:
+                yield from processes.train(jobs, _train, calls, data.load_mnist(scale))
+            else:
+                parallel = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)
+                yield from parallel(joblib.delayed(_train)(*arguments) for _, arguments in calls)
         else:
             yield from cluster.train(client, _train, calls, data.load_mnist(scale))
+
+
+def _jobs(scale: str, runs: int) -> int:
+    """Say how many runs to train at a time."""
+    _, chosen = get_active_backend()
+    if chosen is not None:
+        return joblib.effective_n_jobs(chosen)
+    if scale == "full":
+        return processes.wanted_jobs()
+    return min(2, joblib.cpu_count()) if runs >= _WORTH_PROCESSES else 1
 
 
 def _train(

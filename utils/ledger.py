@@ -488,8 +488,9 @@ def _evidence_html(entry: Entry) -> str:
         parts.append(f"<p>{html.escape(claim.exact['note'])}</p>")
     for comparison, _, estimate, _ in _full(entry):
         parts.append(
-            f"<p>{html.escape(comparison.says)}: {comparison.write_interval(estimate)}; margin "
-            f"{comparison.write(comparison.margin)}</p>{interval_svg(comparison, estimate)}"
+            f"<p>{html.escape(comparison.says)}: {comparison.write_interval(estimate)} "
+            f"<span class='about'>(claimed: {comparison.expect}; margin "
+            f"{comparison.write(comparison.margin)})</span></p>{interval_svg(comparison, estimate)}"
         )
     if entry.runs:
         parts.append(f'<p class="about">{entry.runs} runs, {_duration(entry.seconds)}</p>')
@@ -547,4 +548,5 @@ def interval_svg(comparison: Comparison, estimate: Estimate) -> str:
 def _duration(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} hours"
-    return f"{max(1, round(seconds / 60))} minutes"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} minute{'s' * (minutes > 1)}"

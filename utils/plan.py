@@ -34,6 +34,8 @@ class Planned:
         Arm and seed of each run that it asks for, by the key that its record must have.
     changed : dict of str to tuple of str
         Arms whose older records no longer count, with the parts that changed.
+    alone : bool
+        True when its runs are trained one after the other.
     outdated : bool
         True when the stored page waits for other records than its source asks for.
     """
@@ -43,6 +45,7 @@ class Planned:
     file: RecordFile
     runs: dict
     changed: dict = field(default_factory=dict)
+    alone: bool = False
     outdated: bool = False
 
     def missing(self) -> list[tuple]:
@@ -108,6 +111,7 @@ def notebook(path) -> Notebook:
                 file=found.experiment.record_file,
                 runs=_runs(found.requirements),
                 changed=found.changed,
+                alone=found.experiment.alone,
                 outdated=stored.get(name) != found.requirements,
             )
             for name, found in definitions.recorded_in(path).items()

@@ -22,11 +22,12 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from joblib import cpu_count
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm import tqdm
 
-from utils import book, cluster, plan
+from utils import book, cluster, plan, processes
 from utils.costs import Costs, Progress, describe, duration
 from utils.records import RESULTS
 
@@ -73,7 +74,7 @@ class _Client(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def execute(path, scale, claim=None, scheduler=None):
+def execute(path, scale, claim=None, scheduler=None, jobs=1):
     """Run one notebook from its first cell to its last in a kernel of its own.
 
     Parameters
@@ -86,6 +87,8 @@ def execute(path, scale, claim=None, scheduler=None):
         What the kernel's ``MNIST_CLAIM`` says: its experiment is the only one that is run.
     scheduler : str, optional
         What the kernel's ``MNIST_SCHEDULER`` says: the Dask cluster that trains.
+    jobs : int
+        What the kernel's ``MNIST_JOBS`` says: how many runs at full scale are trained at a time.
 
     Returns
     -------
@@ -113,6 +116,7 @@ def execute(path, scale, claim=None, scheduler=None):
         # At full scale the progress of all notebooks is shown, and not that of one experiment.
         "MNIST_PROGRESS": "terminal" if scale == "quick" else "none",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        "MNIST_JOBS": str(jobs),
     }
     for name, value in (("MNIST_CLAIM", claim), ("MNIST_SCHEDULER", scheduler)):
         environment.pop(name, None)
@@ -282,6 +286,13 @@ def main(arguments=None):
         "(by default what MNIST_SCHEDULER says; without either, in this machine's notebooks)",
     )
     parser.add_argument(
+        "--jobs",
+        type=_at_least_one,
+        metavar="N",
+        help="how many runs to train at a time on this machine, sharing its cores: each takes some "
+        "2 GB of memory (by default what MNIST_JOBS says; without either, two where it has two)",
+    )
+    parser.add_argument(
         "--store",
         action="store_true",
         help="run at quick scale instead, and store the outputs in the notebooks",
@@ -291,11 +302,20 @@ def main(arguments=None):
         parser.error("--claim goes with neither --store nor a notebook")
     if options.scheduler and options.store:
         parser.error("--scheduler does not go with --store: a page is run on one machine")
+    if options.jobs and options.store:
+        parser.error("--jobs does not go with --store: that trains at quick scale")
     for path in options.notebooks:
         if path.suffix != ".ipynb" or not path.is_file():
             parser.error(f"no notebook {str(path)!r} here")
     scheduler = None if options.store else options.scheduler or os.environ.get("MNIST_SCHEDULER")
+    if options.jobs and scheduler:
+        parser.error(
+            f"--jobs does not go with a scheduler, and {scheduler} is given (by --scheduler or "
+            "MNIST_SCHEDULER): on a cluster as many runs are trained at a time as it has workers"
+        )
     try:
+        # How many workers a cluster has, and will have, is not known here.
+        jobs = 1 if scheduler or options.store else options.jobs or _usual_jobs()
         if scheduler:
             cluster.connect(scheduler).close()
         paths = _chosen(options)
@@ -307,10 +327,20 @@ def main(arguments=None):
     try:
         if options.store:
             return _report(_run_all(paths, "quick"))
-        return _complete(paths, options.claim, scheduler)
+        return _complete(paths, options.claim, scheduler, jobs)
     except KeyboardInterrupt:
         print("\nStopped.", "" if options.store else "The finished runs are recorded.")
         return 130
+
+
+def _at_least_one(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed is a whole number from 1")
+    return int(text)
+
+
+def _usual_jobs():
+    return processes.wanted_jobs() if "MNIST_JOBS" in os.environ else min(2, cpu_count())
 
 
 def _chosen(options):
@@ -322,7 +352,7 @@ def _chosen(options):
     return paths if options.store else [path for path in paths if holds_experiment(path)]
 
 
-def _complete(paths, claim=None, scheduler=None):
+def _complete(paths, claim=None, scheduler=None, jobs=1):
     """Run what is missing at full scale, after having said what that is; the exit status."""
     print("Looking for what is missing at full scale, without training ...", flush=True)
     costs, found = Costs(RESULTS), []
@@ -335,14 +365,15 @@ def _complete(paths, claim=None, scheduler=None):
     if not to_run:
         print(f"Nothing is missing{f' for {claim}' * bool(claim)}: there is nothing to run.")
         return 0
-    seconds = sum(costs.of(each.name, run) or 0 for each, run in missing)
+    seconds = sum(costs.shared(each, run, jobs) or 0 for each, run in missing)
     price = f"{duration(seconds)} of training" if costs.known else "nothing recorded says how long"
+    how = "one run after the other" if jobs == 1 else f"up to {jobs} runs at a time"
     print(
         f"Missing: {len(missing)} runs in {len(to_run)} of {len(found)} notebooks, {price} "
-        "(as recorded, one run after the other). Stop it at any time: it goes on from there.\n"
+        f"(as recorded, {how}). Stop it at any time: it goes on from there.\n"
     )
-    with Progress(experiments, costs):
-        failures = _run_all([notebook.path for notebook in to_run], "full", claim, scheduler)
+    with Progress(experiments, costs, jobs):
+        failures = _run_all([notebook.path for notebook in to_run], "full", claim, scheduler, jobs)
     for notebook in to_run:
         name = os.path.relpath(notebook.path)
         left = sum(len(each.missing()) for each in notebook.experiments)
@@ -356,7 +387,7 @@ def _complete(paths, claim=None, scheduler=None):
     return _report(failures)
 
 
-def _run_all(paths, scale, claim=None, scheduler=None):
+def _run_all(paths, scale, claim=None, scheduler=None, jobs=1):
     """Run notebooks one after the other, and return the names and the faults of those that fail."""
     failures = {}
     for number, path in enumerate(paths, start=1):
@@ -364,7 +395,7 @@ def _run_all(paths, scale, claim=None, scheduler=None):
         _say(f"[{number}/{len(paths)}] {name}, {scale} scale")
         start = time.monotonic()
         try:
-            notebook, stderr = execute(path, scale, claim, scheduler)
+            notebook, stderr = execute(path, scale, claim, scheduler, jobs)
             if scale == "quick":
                 store(tidy(notebook, stderr), path)
         except NotebookError as error:

@@ -1,9 +1,10 @@
-"""What a Dask worker does with a run: it hands it to a process that does nothing else.
+"""Processes that do nothing but train, and how a Dask worker hands its runs to one of them.
 
 The worker's own process will not do. In the middle of a run Dask's threads draw from Python's
 random numbers, with which Keras seeds its layers, and the run is no longer that of its seed. So
 each worker keeps a trainer: a process that is given one run after the other, has as many threads as
-the worker, and ends with it.
+the worker, and ends with it. Runs that are trained at a time on one machine go to trainers as well
+(``processes``).
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cloudpickle
+
 # Read by TensorFlow, and by the libraries that may stand behind NumPy.
 _THREADS = (
     "TF_NUM_INTRAOP_THREADS",
@@ -35,6 +38,13 @@ class ClusterError(RuntimeError):
     """The cluster cannot train; the message says what is wrong with it and what to do."""
 
 
+class _ElsewhereError(Exception):
+    """The traceback of an error in another process, as text."""
+
+    def __str__(self):
+        return f"\n{self.args[0]}"
+
+
 class Answer(NamedTuple):
     """What came of a request: a result; or an error, with its traceback if the function raised it.
 
@@ -44,6 +54,44 @@ class Answer(NamedTuple):
     result: Any = None
     error: Exception | None = None
     traceback: str = ""
+
+    def get(self) -> Any:
+        """Return the result, or raise the error with the traceback that it had."""
+        if self.error:
+            raise self.error from (_ElsewhereError(self.traceback) if self.traceback else None)
+        return self.result
+
+
+def pack(name: str, function: Callable, arguments: tuple) -> bytes:
+    """Make a request's job of a function and its arguments.
+
+    Functions that a notebook defines go by value, with what they read from the notebook.
+
+    Parameters
+    ----------
+    name : str
+        Of the call, in messages.
+    function : callable
+        Of a module.
+    arguments : tuple
+        What it is called with.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    ClusterError
+        When they cannot be pickled.
+    """
+    try:
+        return cloudpickle.dumps((function, arguments))
+    except Exception as error:
+        raise ClusterError(
+            f"{name} cannot be sent to a worker ({type(error).__name__}: {error}); what its "
+            "functions read from the notebook must be values, functions or modules"
+        ) from error
 
 
 def _course() -> dict[str, str]:
@@ -97,7 +145,7 @@ def images_file(fingerprint: str) -> str:
 # In the worker's process: Dask calls `work`.
 
 _one_at_a_time = threading.Lock()
-_trainer: "_Trainer | None" = None
+_trainer: "Trainer | None" = None
 
 
 def work(job: bytes, wanted: dict, scale: str, images: str) -> bytes:
@@ -135,7 +183,8 @@ def work(job: bytes, wanted: dict, scale: str, images: str) -> bytes:
         return task is None or task.state == "cancelled"
 
     path = os.path.join(worker.local_directory, images_file(images))
-    request = worker.address, path if os.path.exists(path) else None, job, wanted, scale, images
+    who = f"worker {worker.address}"
+    request = who, path if os.path.exists(path) else None, job, wanted, scale, images
     with _turn(withdrawn):
         try:
             trainer = _trainer_for(worker.state.nthreads, wanted)
@@ -161,18 +210,26 @@ def _turn(withdrawn: Callable[[], bool]) -> Iterator[None]:
         _one_at_a_time.release()
 
 
-def _trainer_for(threads: int, wanted: dict) -> "_Trainer":
+def _trainer_for(threads: int, wanted: dict) -> "Trainer":
     """Keep the trainer, unless it died or the course may have changed since it was started."""
     global _trainer
     if _trainer is None or _trainer.status() is not None or _trainer.wanted != wanted:
         if _trainer is not None:
             _trainer.kill()
-        _trainer = _Trainer(threads, wanted)
+        _trainer = Trainer(threads, wanted)
     return _trainer
 
 
-class _Trainer:
-    """A process that answers requests, one after the other."""
+class Trainer:
+    """A process that answers requests, one after the other, and ends with the one that made it.
+
+    Parameters
+    ----------
+    threads : int
+        How many threads it trains with.
+    wanted : dict of str to str
+        What `versions` says where its requests come from.
+    """
 
     def __init__(self, threads: int, wanted: dict):
         self.wanted = wanted
@@ -197,6 +254,26 @@ class _Trainer:
         self._answers.put(None)
 
     def call(self, request: tuple, withdrawn: Callable[[], bool]) -> bytes:
+        """Send a request and wait for its answer.
+
+        Parameters
+        ----------
+        request : tuple
+            Who answers (for messages), the path of the file with the images or None for its own,
+            and then as the parameters of `work`.
+        withdrawn : callable
+            Asked once a second: when it says True, the process is killed.
+
+        Returns
+        -------
+        bytes
+            An `Answer`, pickled.
+
+        Raises
+        ------
+        EOFError
+            When the process ended without an answer.
+        """
         with contextlib.suppress(BrokenPipeError):  # It died; no answer says so as well.
             pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()
@@ -215,9 +292,11 @@ class _Trainer:
                 return answer
 
     def status(self) -> int | None:
+        """Return the exit status of the process, None while it runs."""
         return self._process.poll()
 
     def kill(self) -> None:
+        """End the process at once."""
         self._process.kill()
         self._process.wait()
 
@@ -246,13 +325,11 @@ def _read(requests: queue.SimpleQueue) -> None:
         os._exit(0)  # The worker is gone: nobody waits for the run.
 
 
-def _answer(address, path, job, wanted, scale, images) -> Answer:
-    import cloudpickle
-
+def _answer(who, path, job, wanted, scale, images) -> Answer:
     from utils import data
 
     if path is not None:
-        os.environ["MNIST_PATH"] = path
+        os.environ["MNIST_PATH"] = str(path)
     try:
         _compare(wanted)
         loaded = data.load_mnist(scale).fingerprint
@@ -262,7 +339,7 @@ def _answer(address, path, job, wanted, scale, images) -> Answer:
         _compare(wanted)  # Again, with the modules that the job has brought into use.
     except Exception as error:
         kind = "" if isinstance(error, ClusterError) else f"{type(error).__name__}: "
-        return Answer(error=ClusterError(f"worker {address} cannot train: {kind}{error}"))
+        return Answer(error=ClusterError(f"{who} cannot train: {kind}{error}"))
     try:
         return Answer(function(*arguments))
     except Exception as error:
@@ -286,5 +363,5 @@ def _compare(wanted: dict) -> None:
     ]
     if other:
         raise ClusterError(
-            f"it differs from what sends the runs: {', '.join(other)}. Install the same there"
+            f"it differs from what sends the runs: {', '.join(other)}. Both have to be the same"
         )
