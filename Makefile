@@ -51,8 +51,9 @@ serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
+# Two test files at a time, in the order of their names; then the notebooks, one by one.
 test: $(CLUSTER)  ## run every test and every notebook, at quick scale
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder
 
 results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address)
 	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))

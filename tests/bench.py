@@ -31,8 +31,9 @@ with quiet_native_stderr():
     import keras
     import tensorflow as tf
 from keras import layers
+from playwright.sync_api import sync_playwright
 
-from utils import arithmetic, book, claims, data, definitions, experiment, reference
+from utils import arithmetic, book, check, claims, data, definitions, experiment, reference
 from utils.experiment import Experiment, Fit, recorded, run
 
 REPEATS = 3
@@ -395,19 +396,49 @@ def measure_ledger(records=10_000):
     yield "    peak memory of both, MiB", after, before, "the imports alone"
 
 
+def milliseconds_to_draw(path):
+    """Return the median milliseconds that the built page takes to follow a stroke, in Chromium."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=check.browser(), args=["--no-sandbox"] if root else []
+        )
+        tab = browser.new_page()
+        tab.goto(path.as_uri())
+        paper = tab.locator(".dd-paper")
+        paper.scroll_into_view_if_needed()
+        box = paper.bounding_box()
+        taken = []
+        for step in range(60):
+            tab.mouse.move(box["x"] + 20 + 2 * step, box["y"] + 40)
+            tab.mouse.down()
+            tab.mouse.move(box["x"] + 25 + 2 * step, box["y"] + 60 + step, steps=8)
+            tab.mouse.up()
+            tab.wait_for_timeout(50)  # What is drawn is computed once in a frame.
+            taken.append(tab.evaluate("document.querySelector('.draw').milliseconds"))
+        browser.close()
+    return median(taken[20:])  # The first ones are slow: nothing is compiled yet.
+
+
 def measure_book():
-    """Measure a whole build from the committed outputs."""
+    """Measure a whole build from the committed outputs, and what a stroke costs in its page."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "utils.book", "--output", folder]
         taken, done = seconds(
             lambda: subprocess.run(command, cwd=book.ROOT, capture_output=True, text=True), 1
         )
-    if done.returncode:
-        print(f"The book is not built:\n{done.stderr[-2_000:]}", file=sys.stderr)
-        yield "make book: failed", taken, None, ""
-    else:
+        if done.returncode:
+            print(f"The book is not built:\n{done.stderr[-2_000:]}", file=sys.stderr)
+            yield "make book: failed", taken, None, ""
+            return
         pages = len(book.pages())
         yield f"make book, {pages} pages", taken, taken / pages, "a page"
+        if check.browser() is None:
+            print("No Chromium or Chrome here: strokes are left out.", file=sys.stderr)
+            return
+        page = Path(folder) / "_build" / "html" / "chapters" / "draw-a-digit.html"
+        drawn, smooth = milliseconds_to_draw(page) / 1_000, 1 / 60
+        yield "draw a digit: all networks after a stroke", drawn, smooth, "a frame of 60 a second"
 
 
 def main():

@@ -13,6 +13,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Tests are about quick scale, whatever the shell that starts them is set to.
 os.environ["MNIST_SCALE"] = "quick"
@@ -21,6 +22,17 @@ for name in ("MNIST_CLAIM", "MNIST_JOBS", "MNIST_PROGRESS", "MNIST_SCHEDULER"):
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Share test files among the workers, and give all notebooks to one: each trains in two."""
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return "notebooks" if path.endswith(".ipynb") else path
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

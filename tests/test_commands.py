@@ -137,7 +137,7 @@ def test_dask_is_installed_once_and_only_for_what_needs_it(project):
     later = time.time() + 5
     os.utime(project / "requirements-cluster.txt", (later, later))
     assert make(project, "test").returncode == 0
-    assert calls(project)[-2:] == [dask, "-m pytest"]
+    assert calls(project)[-2:] == [dask, "-m pytest -n 2 --no-loadscope-reorder"]
 
 
 @needs_make

@@ -1075,23 +1075,6 @@ def test_it_fits_every_width_and_can_be_read(chromium, page, theme):
         assert watch.complaints == []
 
 
-def test_an_update_takes_little_time(chromium, page, capsys):
-    """Print it, on this machine; how long is too long depends on what else runs."""
-    with test_browser.Watch(chromium) as watch:
-        tab = watch.tab
-        tab.goto(page())
-        press(tab, "Clear")
-        times = []
-        for step in range(60):
-            share = 0.2 + 0.6 * (step % 20) / 20
-            stroke(tab, (share, 0.2 + step / 100), (share + 0.05, 0.25 + step / 100))
-            settled(tab)
-            times.append(tab.evaluate("document.querySelector('.draw').milliseconds"))
-        with capsys.disabled():
-            print(f"\nan update: {np.median(times[20:]):.1f} ms (median), with all five networks")
-        assert len(set(times)) > 10
-
-
 def test_two_on_a_page_do_not_disturb_each_other(chromium, page):
     with test_browser.Watch(chromium) as watch:
         tab = watch.tab
