@@ -64,6 +64,7 @@ def test_a_run_costs_what_runs_like_it_took(tmp_path):
     assert of("two", "a", "m") == 10.0  # Of its arm there are only records that count no more.
     assert of("two", "c", "m") == 20.0  # An arm that is new in its experiment.
     assert of("three", "a", "m") == 6.0  # An experiment that is new.
+    assert [known.knows(each) for each in ("one", "two", "three")] == [True, True, False]
     lines(tmp_path, "two", record("a", 0, 10.0, model="old"), record("a", 1, 50.0, model="m"))
     assert Costs(tmp_path).of("two", key(record("a", 5, 0, model="m"))) == 50.0
     assert known.known
@@ -135,7 +136,7 @@ def test_what_is_missing_is_said_with_its_cost_and_what_is_amiss(sweep, tmp_path
         "a.ipynb\n"
         "  one: 2 of 4 runs are missing, about 3 minutes\n"
         "    one.jsonl has lines that are no records: 3\n"
-        "  two: 1 of 1 runs are missing, about 2 minutes"
+        "  two: 1 of 1 runs are missing, about 2 minutes, guessed from other experiments"
     )
     run(Experiment("one", "c", {"a": eager, "b": other}, 2, SHORT), "full")
     assert "one: all 4 runs are recorded" in said(sweep, tmp_path)

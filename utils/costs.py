@@ -42,6 +42,20 @@ class Costs:
         """False when nothing is recorded at all."""
         return bool(self._medians)
 
+    def knows(self, experiment: str) -> bool:
+        """Say whether a run of an experiment is recorded; if not, what `of` says is a guess.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+
+        Returns
+        -------
+        bool
+        """
+        return (experiment,) in self._medians
+
     def of(self, experiment: str, run: tuple) -> float | None:
         """Estimate the seconds of one run.
 
@@ -129,7 +143,10 @@ def _cost_of(each: Planned, missing: list, costs: Costs) -> str:
         return f"all {len(each.runs)} runs are recorded"
     text = f"{len(missing)} of {len(each.runs)} runs are missing"
     seconds = [costs.of(each.name, run) for run in missing]
-    return text if None in seconds else f"{text}, {duration(sum(seconds))}"
+    if None in seconds:
+        return text
+    guess = "" if costs.knows(each.name) else ", guessed from other experiments"
+    return f"{text}, {duration(sum(seconds))}{guess}"
 
 
 def duration(seconds: float) -> str:

@@ -368,6 +368,9 @@ def _complete(paths, claim=None, scheduler=None, jobs=1):
     seconds = sum(costs.shared(each, run, jobs) or 0 for each, run in missing)
     price = f"{duration(seconds)} of training" if costs.known else "nothing recorded says how long"
     how = "one run after the other" if jobs == 1 else f"up to {jobs} runs at a time"
+    guessed = sum(not costs.knows(each.name) for each, _ in missing)
+    if costs.known and guessed:
+        how += f"; for {guessed} of them guessed from other experiments"
     print(
         f"Missing: {len(missing)} runs in {len(to_run)} of {len(found)} notebooks, {price} "
         f"(as recorded, {how}). Stop it at any time: it goes on from there.\n"
