@@ -25,7 +25,7 @@ import pandas as pd
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.pop("MNIST_CLAIM", None)
 
-from utils.quiet import quiet_native_stderr
+from utils.experiments.quiet_keras import quiet_native_stderr
 
 with quiet_native_stderr():
     import keras
@@ -33,8 +33,15 @@ with quiet_native_stderr():
 from keras import layers
 from playwright.sync_api import sync_playwright
 
-from utils import arithmetic, book, check, claims, data, definitions, experiment, reference
-from utils.experiment import Experiment, Fit, recorded, run
+from utils import data
+from utils.commands import book
+from utils.commands import check
+from utils.commands import definitions
+from utils.evidence import claims
+from utils.experiments import run as experiment
+from utils.theory import arithmetic
+from utils.theory import reference
+from utils.experiments.run import Experiment, Fit, recorded, run
 
 REPEATS = 3
 
@@ -356,7 +363,7 @@ def write_ledger(folder, records=10_000, epochs=8):
 LEDGER = """
 import resource, sys, time
 from pathlib import Path
-from utils import ledger
+from utils.evidence import ledger
 
 def peak():
     # Linux counts in the usage of a process that of its parent, from before it was started.

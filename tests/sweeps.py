@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 from keras import layers
 
-from utils.experiment import Fit
+from utils.experiments.run import Fit
 
 SHORT = Fit(epochs=1, batch_size=50, train_size=100)
 

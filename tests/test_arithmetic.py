@@ -11,7 +11,7 @@ from keras import layers
 from tensorflow.python.profiler.model_analyzer import profile
 from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
 
-from utils import arithmetic as ar
+from utils.theory import arithmetic as ar
 
 quick = settings(deadline=None, max_examples=60)
 few = settings(deadline=None, max_examples=25)

@@ -10,7 +10,8 @@ import nbformat
 import pytest
 import yaml
 
-from utils import book, results
+from utils.commands import book
+from utils.commands import notebooks as results
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
 
-from utils import book
-from utils.check import browser as find_browser
-from utils.claims import load_ledger
+from utils.commands import book
+from utils.commands.check import browser as find_browser
+from utils.evidence.claims import load_ledger
 
 WIDTHS = (360, 768, 1440)
 HERE = ("127.0.0.1", "")  # the host of a file:// address is empty

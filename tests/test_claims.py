@@ -16,9 +16,10 @@ import yaml
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from utils import book, claims
-from utils.claims import Comparison, LedgerError, join, load_ledger, settle
-from utils.evidence import EXPECTATIONS, Estimate, Verdict
+from utils.commands import book
+from utils.evidence import claims
+from utils.evidence.claims import Comparison, LedgerError, join, load_ledger, settle
+from utils.evidence.statistics import EXPECTATIONS, Estimate, Verdict
 
 chromium = test_browser.chromium
 

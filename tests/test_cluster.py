@@ -32,9 +32,12 @@ from sweeps import (
     when,
 )
 
-from utils import cluster, data, experiment, results
-from utils.cluster import ClusterError
-from utils.experiment import Arm, Experiment, RunError, last_epoch, run
+from utils import data
+from utils.commands import notebooks as results
+from utils.experiments import run as experiment
+from utils.experiments.backends import dask as cluster
+from utils.experiments.backends.dask import ClusterError
+from utils.experiments.run import Arm, Experiment, RunError, last_epoch, run
 
 if not os.environ.get("CI"):
     pytest.importorskip("distributed", reason=f"needs Dask: {cluster.INSTALL}")
@@ -118,8 +121,8 @@ NOTEBOOK = (
     from pathlib import Path
     import keras, os
     from keras import layers
-    from utils import experiment
-    from utils.experiment import Arm, Experiment, Fit, run
+    from utils.experiments import run as experiment
+    from utils.experiments.run import Arm, Experiment, Fit, run
 
     experiment.RESULTS = Path("on the cluster")
     UNITS = 10
@@ -155,7 +158,7 @@ NOTEBOOK = (
     there = run(two)
     """,
     """
-    from utils.experiment import recorded
+    from utils.experiments.run import recorded
 
     assert recorded(two).complete
     assert len(set(there["process"].dropna()) - {os.getpid()}) == 2
@@ -431,7 +434,8 @@ def test_what_is_no_address_is_refused(address):
 
 WITHOUT = """
 import sys
-from utils import experiment, results
+from utils.commands import notebooks as results
+from utils.experiments import run as experiment
 print(sorted({"dask", "distributed"} & set(sys.modules)))
 sys.modules["distributed"] = None  # As if it were not installed.
 results.main(["--scheduler", "tcp://127.0.0.1:8786"])

@@ -15,7 +15,8 @@ import nbformat
 import pytest
 import yaml
 
-from utils import check, results
+from utils.commands import check
+from utils.commands import notebooks as results
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)

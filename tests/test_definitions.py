@@ -6,14 +6,14 @@ import textwrap
 import nbformat
 import pytest
 
-from utils import experiment
-from utils.definitions import DefinitionError, recorded_in, stored_metadata
+from utils.experiments import run as experiment
+from utils.commands.definitions import DefinitionError, recorded_in, stored_metadata
 
 START = """
 import functools
 import keras
 from keras import layers
-from utils.experiment import Arm, Experiment, Fit, recorded, run
+from utils.experiments.run import Arm, Experiment, Fit, recorded, run
 
 def net(units=10, rate=0.001):
     model = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(units)])

@@ -18,7 +18,12 @@ import test_browser
 import test_players
 from keras import layers
 
-from utils import arithmetic, data, definitions, draw, players, reference
+from utils import data
+from utils.commands import definitions
+from utils.theory import arithmetic
+from utils.theory import reference
+from utils.widgets import draw
+from utils.widgets import slider as players
 
 chromium, address, start = test_browser.chromium, test_browser.address, test_browser.start
 
@@ -488,7 +493,7 @@ SAME = """
 import hashlib, sys
 import keras, numpy as np
 from keras import layers
-from utils import draw
+from utils.widgets import draw
 keras.utils.set_random_seed(0)
 net = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
 net.set_weights([np.sin(np.arange(each.size)).reshape(each.shape) for each in net.get_weights()])

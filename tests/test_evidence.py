@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from utils.evidence import (
+from utils.evidence.statistics import (
     EXPECTATIONS,
     Estimate,
     Verdict,

@@ -21,8 +21,10 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from utils import data, evidence, experiment
-from utils.experiment import (
+from utils import data
+from utils.evidence import statistics as evidence
+from utils.experiments import run as experiment
+from utils.experiments.run import (
     Arm,
     Experiment,
     Fit,
@@ -34,7 +36,7 @@ from utils.experiment import (
     run,
     table,
 )
-from utils.records import RecordError
+from utils.evidence.records import RecordError
 
 ROOT = Path(__file__).parent.parent
 TINY = Fit(epochs=2, batch_size=32, train_size=100)

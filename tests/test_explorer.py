@@ -16,7 +16,10 @@ import test_browser
 import test_players
 from keras import layers  # noqa: F401 (the layers that the page names are evaluated)
 
-from utils import arithmetic, explorer, players, reference
+from utils.theory import arithmetic
+from utils.theory import reference
+from utils.widgets import explorer
+from utils.widgets import slider as players
 
 chromium = test_browser.chromium
 

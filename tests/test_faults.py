@@ -14,9 +14,9 @@ import psutil
 import pytest
 from test_experiment import SHORT, Counting, eager, use_stand_in
 
-from utils import experiment  # noqa: F401 (the forked sweeps name it)
-from utils.experiment import Arm, Experiment, last_epoch, recorded, run
-from utils.records import RecordError, RecordFile
+from utils.experiments import run as experiment  # noqa: F401 (the forked sweeps name it)
+from utils.experiments.run import Arm, Experiment, last_epoch, recorded, run
+from utils.evidence.records import RecordError, RecordFile
 
 resource = pytest.importorskip("resource", reason="limits and signals of Unix are under test")
 

@@ -23,9 +23,10 @@ from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.path import Path as Outline
 
-from utils import figures, models
-from utils.evidence import Estimate
-from utils.reference import conv2d, conv2d_transpose
+from utils import figures
+from utils.experiments import models
+from utils.evidence.statistics import Estimate
+from utils.theory.reference import conv2d, conv2d_transpose
 
 ROOT = Path(__file__).resolve().parent.parent
 ALT = "A line that rises from 1 to 3 & back"

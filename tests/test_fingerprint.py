@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from keras import layers, ops
 from nbclient import NotebookClient
 
-from utils.experiment import Arm, Experiment, Fit
-from utils.fingerprint import describe_code, describe_compile, describe_model, digest, plain
+from utils.experiments.run import Arm, Experiment, Fit
+from utils.experiments.fingerprint import describe_code, describe_compile, describe_model, digest, plain
 
 ROOT = Path(__file__).parent.parent
 _counter = itertools.count()
@@ -255,7 +255,7 @@ def test_what_has_no_source_is_a_clear_error(function):
 
 def test_a_function_typed_at_a_prompt_is_a_clear_error():
     code = """
-    from utils.fingerprint import describe_code
+    from utils.experiments.fingerprint import describe_code
     exec("def f(model, split):\\n    return 1.0")
     try:
         describe_code(f)
@@ -282,7 +282,7 @@ def test_code_in_a_notebook_has_the_fingerprint_that_it_has_in_a_file(tmp_path):
     pick = {"a": lambda labels: labels + K}["a"]
     """
     tail = """
-    from utils.fingerprint import describe_code, digest
+    from utils.experiments.fingerprint import describe_code, digest
     print(*[digest(describe_code(each)) for each in (Twice, measure, pick)])
     """
     text, tail = textwrap.dedent(text), textwrap.dedent(tail)

@@ -10,8 +10,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from utils import claims, ledger
-from utils.evidence import Verdict
+from utils.evidence import claims
+from utils.evidence import ledger
+from utils.evidence.statistics import Verdict
 
 CHAPTER, EXPERIMENT, CLAIM = "padding", "padding", "padding-keeps-border"
 PRINT = {"model": "m1", "compile": "c1", "fit": "f1", "data": "d1", "measures": "x1"}

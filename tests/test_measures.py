@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from utils import measures
+from utils.experiments import metrics as measures
 from utils.data import load_mnist
-from utils.measures import epochs_to, reached, seconds_to
+from utils.experiments.metrics import epochs_to, reached, seconds_to
 
 SPLIT = load_mnist("quick").split(0, 100)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from utils.memory import peak_memory
+from utils.experiments.memory import peak_memory
 
 
 def network():

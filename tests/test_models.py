@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from utils import models
+from utils.experiments import models
 
 SINGLE = [
     ("Conv2D", (28, 28, 32)),

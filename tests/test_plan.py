@@ -12,12 +12,15 @@ import nbformat
 import pytest
 from test_experiment import SHORT, eager, other, use_stand_in
 
-from utils import costs, experiment, plan, results
-from utils.costs import Costs, Progress, describe, duration
-from utils.definitions import recorded_in
-from utils.experiment import Experiment, run
-from utils.plan import Planned
-from utils.records import RecordFile, key
+from utils.commands import costs
+from utils.commands import notebooks as results
+from utils.commands import plan
+from utils.experiments import run as experiment
+from utils.commands.costs import Costs, Progress, describe, duration
+from utils.commands.definitions import recorded_in
+from utils.experiments.run import Experiment, run
+from utils.commands.plan import Planned
+from utils.evidence.records import RecordFile, key
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,7 +99,7 @@ def test_a_duration_is_said_roughly(seconds, text):
 # What is missing
 
 SWEEP = """
-from utils.experiment import Experiment, recorded, run
+from utils.experiments.run import Experiment, recorded, run
 from test_experiment import SHORT, eager, other
 one = Experiment("one", ["a-claim", "b-claim"], {"a": eager, "b": other}, seeds=2, fit=SHORT)
 two = Experiment("two", "c-claim", {"a": eager}, seeds=[5], fit=SHORT)
@@ -246,9 +249,9 @@ BAR = """
 import sys, time
 from pathlib import Path
 from tqdm import tqdm
-from utils.costs import Costs, Progress
-from utils.plan import Planned
-from utils.records import RecordFile, key
+from utils.commands.costs import Costs, Progress
+from utils.commands.plan import Planned
+from utils.evidence.records import RecordFile, key
 file = RecordFile(Path(sys.argv[1]) / "one.jsonl")
 made = [{"arm": "a", "seed": seed, "fingerprint": {}} for seed in range(2)]
 one = Planned("one", (), file, {key(each): ("a", each["seed"]) for each in made})
@@ -273,7 +276,7 @@ def test_in_a_terminal_one_bar_counts_all_runs(tmp_path, in_terminal):
 WHOLE = """
 import os
 from tests.test_experiment import SHORT, eager, other, use_stand_in
-from utils.experiment import Experiment, recorded, run
+from utils.experiments.run import Experiment, recorded, run
 stand_in = use_stand_in(setattr, os.environ["RESULTS"])
 """
 SWEEPS = """

@@ -11,7 +11,8 @@ import pytest
 import test_browser
 import yaml
 
-from utils import figures, players
+from utils import figures
+from utils.widgets import slider as players
 
 chromium, address = test_browser.chromium, test_browser.address
 

@@ -13,9 +13,13 @@ import pytest
 from sweeps import SHORT, is_alive, net, notes, noting, recorded_runs, wait_for
 from test_plan import lines, planned, record, write
 
-from utils import data, experiment, plan, results, worker
-from utils.experiment import Arm, Experiment, RunError, last_epoch, run
-from utils.processes import ProcessError, train
+from utils import data
+from utils.commands import notebooks as results
+from utils.commands import plan
+from utils.experiments import run as experiment
+from utils.experiments.backends import worker
+from utils.experiments.run import Arm, Experiment, RunError, last_epoch, run
+from utils.experiments.backends.local import ProcessError, train
 
 TESTS = Path(__file__).parent
 EACH = max(1, joblib.cpu_count() // 2)  # The threads of each of two processes.
@@ -54,8 +58,8 @@ from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
 from sweeps import *
 from test_processes import process, threads
-from utils import experiment
-from utils.experiment import Arm, Experiment, run
+from utils.experiments import run as experiment
+from utils.experiments.run import Arm, Experiment, run
 
 experiment.RESULTS = Path("results")
 SCALE = 2

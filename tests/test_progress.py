@@ -9,12 +9,12 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from utils.progress import progress_bar
+from utils.experiments.progress import progress_bar
 
 ROOT = Path(__file__).parent.parent
 LOOP = """
 import time
-from utils.progress import progress_bar
+from utils.experiments.progress import progress_bar
 with progress_bar(3, "three steps") as bar:
     for _ in range(3):
         time.sleep(0.15)  # The bar is drawn ten times a second at most.

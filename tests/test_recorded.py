@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from utils import book, data, plan
-from utils.claims import load_ledger
-from utils.records import RESULTS, RecordFile, key
-from utils.results import holds_experiment
+from utils import data
+from utils.commands import book
+from utils.commands import plan
+from utils.evidence.claims import load_ledger
+from utils.evidence.records import RESULTS, RecordFile, key
+from utils.commands.notebooks import holds_experiment
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = [path for path in book.notebooks() if holds_experiment(path)]
@@ -101,8 +103,8 @@ def test_other_data_make_every_record_stale(monkeypatch):
 RETRAIN = """
 import dataclasses, sys
 from pathlib import Path
-from utils import experiment
-from utils.definitions import recorded_in
+from utils.experiments import run as experiment
+from utils.commands.definitions import recorded_in
 notebook, name, arm, seed, folder = sys.argv[1:]
 whole = recorded_in(notebook)[name].experiment
 arms = {arm: whole.arms_at("full")[arm]}

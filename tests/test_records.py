@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils import records
-from utils.records import RecordError, RecordFile, key
+from utils.evidence import records
+from utils.evidence.records import RecordError, RecordFile, key
 
 
 def run_of(seed, arm="an arm", **other):
@@ -212,7 +212,7 @@ def test_a_value_that_is_no_number_is_refused_before_anything_is_written(file):
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from utils.records import RecordFile
+from utils.evidence.records import RecordFile
 file = RecordFile(Path(sys.argv[1]))
 if len(sys.argv) > 4:  # Starts when as many are ready as there shall be.
     ready = Path(sys.argv[4])
@@ -272,7 +272,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_whole_lines_and_a_free_loc
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from utils.records import RecordError, RecordFile
+from utils.evidence.records import RecordError, RecordFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 file = RecordFile(Path(sys.argv[1]))

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 from scipy.optimize import check_grad
 
-from utils import reference as ref
-from utils.arithmetic import padding_widths
+from utils.theory import reference as ref
+from utils.theory.arithmetic import padding_widths
 
 quick = settings(deadline=None, max_examples=40)
 seeds = st.integers(0, 2**32 - 1)

@@ -1,0 +1,250 @@
+"""Recorded runs: one JSON Lines file an experiment, appended to and never rewritten.
+
+Each line is one finished run, written at once and forced to the disk, so a crash costs at most
+the run in progress. A line that a crash tore is skipped and reported, never repaired in silence.
+"""
+
+import dataclasses
+import errno
+import json
+import os
+from pathlib import Path
+
+import filelock
+
+from utils.paths import RESULTS
+
+# Long enough for another writer to append a line and sync it, even on a network disk.
+_LOCK_SECONDS = 60
+
+
+class RecordError(RuntimeError):
+    """A run could not be recorded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Requirements:
+    """What the records of an experiment must match to count.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    seeds : tuple of int
+        The seeds that it asks for.
+    fingerprints : dict of str to dict of str to str
+        For each arm a hash of each part of a run.
+    """
+
+    experiment: str
+    seeds: tuple[int, ...]
+    fingerprints: dict[str, dict[str, str]]
+
+    @classmethod
+    def from_metadata(cls, stored: dict) -> "Requirements":
+        """Read what `to_metadata` wrote into the output of a notebook cell."""
+        return cls(stored["experiment"], tuple(stored["seeds"]), stored["fingerprints"])
+
+    def to_metadata(self) -> dict:
+        """Return plain values that JSON can hold."""
+        return {**vars(self), "seeds": list(self.seeds)}
+
+    @property
+    def file(self) -> "RecordFile":
+        """The file of its records."""
+        return RecordFile.of(self.experiment)
+
+    @property
+    def runs(self) -> dict[tuple, tuple[str, int]]:
+        """Arm and seed of each run that is asked for, by the `key` that its record must have."""
+        return {
+            key({"arm": arm, "seed": seed, "fingerprint": parts}): (arm, seed)
+            for seed in self.seeds
+            for arm, parts in self.fingerprints.items()
+        }
+
+    def counting(self, records: list[dict]) -> dict[tuple[str, int], dict]:
+        """Choose the records that count.
+
+        Parameters
+        ----------
+        records : list of dict
+            As `RecordFile.read` gives them.
+
+        Returns
+        -------
+        dict of (str, int) to dict
+            The record of each arm and seed that is recorded, in the order of `runs`.
+        """
+        recorded = {key(record): record for record in records}
+        return {run: recorded[which] for which, run in self.runs.items() if which in recorded}
+
+    def changed(self, records: list[dict]) -> dict[str, tuple[str, ...]]:
+        """Say why records of an arm do not count, where none of it does.
+
+        Parameters
+        ----------
+        records : list of dict
+            As `RecordFile.read` gives them.
+
+        Returns
+        -------
+        dict of str to tuple of str
+            For each such arm the parts of a run that have changed since its last record.
+        """
+        current = {arm for arm, _ in self.counting(records)}
+        changed = {}
+        for record in records:
+            arm = record["arm"]
+            if arm in self.fingerprints and arm not in current:
+                before, now = record["fingerprint"], self.fingerprints[arm]
+                changed[arm] = tuple(part for part in now if before.get(part) != now[part])
+        return {arm: parts for arm, parts in changed.items() if parts}
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFile:
+    """One experiment's recorded runs.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The JSON Lines file; it need not exist yet.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, experiment: str) -> "RecordFile":
+        """Return the file of an experiment, by its name."""
+        return cls(RESULTS / f"{experiment}.jsonl")
+
+    def read(self) -> tuple[list[dict], list[int]]:
+        """Read every whole line.
+
+        Returns
+        -------
+        records : list of dict
+            The recorded runs in the order in which they were written.
+        damaged : list of int
+            Line numbers, counted from 1, that are not whole records.
+        """
+        if not self.path.exists():
+            return [], []
+        records, damaged = [], []
+        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
+            if not line.strip():
+                continue
+            record = _parse(line)
+            if record is None:
+                damaged.append(number)
+            else:
+                records.append(record)
+        return records, damaged
+
+    def require_writable(self) -> None:
+        """Refuse a place that cannot take records, before anything is trained for it.
+
+        Raises
+        ------
+        RecordError
+            When the file, or the folder that it would be made in, is read-only.
+        """
+        folder = self.path.parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        for place in (folder, self.path):
+            if place.exists() and not os.access(place, os.W_OK):
+                raise RecordError(
+                    f"{self.path.name}: {place} is read-only, so no run could be recorded; "
+                    "nothing was trained"
+                )
+
+    def append(self, record: dict) -> bool:
+        """Append one run, unless the same run is recorded already.
+
+        Parameters
+        ----------
+        record : dict
+            A finished run with its ``arm``, ``seed`` and ``fingerprint``.
+
+        Returns
+        -------
+        bool
+            True when the run was written, False when another writer had recorded it before.
+
+        Raises
+        ------
+        RecordError
+            When the file cannot be written (permission, full disk, a lock that stays taken). What
+            stood in the file before stays as it was.
+        """
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS):
+                if key(record) in map(key, self.read()[0]):
+                    return False
+                self._write(line)
+                return True
+        except filelock.Timeout as error:
+            raise RecordError(
+                f"{self.path.name}: another process has held the lock for {_LOCK_SECONDS} s; "
+                f"if none is running, remove {self.path.name}.lock"
+            ) from error
+        except OSError as error:
+            raise RecordError(
+                f"{self.path.name}: the run of arm {record['arm']!r}, seed {record['seed']} "
+                f"was trained but not recorded ({error.strerror or error}); "
+                "the runs recorded before it are untouched"
+            ) from error
+
+    def _write(self, line: bytes) -> None:
+        with open(self.path, "ab", buffering=0) as file:
+            start = file.tell()
+            if start and not self._ends_with_newline():
+                # A crash tore the last line. Ending it keeps the damage to that one line.
+                line = b"\n" + line
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                # A full disk may have taken half a line: give it back.
+                os.truncate(self.path, start)
+                raise
+
+    def _ends_with_newline(self) -> bool:
+        with open(self.path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def _parse(line: bytes) -> dict | None:
+    try:
+        record = json.loads(line)
+        hash(key(record))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record
+
+
+def key(record: dict) -> tuple:
+    """Tell which run a record is of.
+
+    Parameters
+    ----------
+    record : dict
+        One recorded run.
+
+    Returns
+    -------
+    tuple
+        Its arm, its seed and its fingerprint. Two records with the same key are the same run.
+
+    Raises
+    ------
+    KeyError
+        When one of them is missing.
+    """
+    return record["arm"], record["seed"], tuple(sorted(record["fingerprint"].items()))

@@ -1,0 +1,400 @@
+"""From runs to a verdict: paired differences, intervals, margins.
+
+The statistics come from scipy and statsmodels; what stands here is which of them applies, and the
+rule that turns an interval and a margin into a verdict.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+from statsmodels.stats import proportion as proportions
+from statsmodels.stats.multitest import multipletests
+
+from utils.evidence.table import last_epoch
+
+EXPECTATIONS = ("increase", "decrease", "no difference")
+
+
+class Verdict(enum.Enum):
+    """What an interval and a margin say about a claim."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    NO_DIFFERENCE = "no difference beyond the margin"
+    UNDECIDED = "undecided at this scale"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A measured quantity with an interval for every level of confidence.
+
+    Attributes
+    ----------
+    value : float
+        The point estimate.
+    runs : int
+        Number of runs, or of pairs of runs, that it rests on.
+    method : str
+        Name of the interval.
+    bounds : callable
+        ``bounds(confidence) -> (low, high)``.
+    """
+
+    value: float
+    runs: int
+    method: str
+    bounds: Callable[[float], tuple[float, float]]
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the interval at a level of confidence.
+
+        Parameters
+        ----------
+        confidence : float
+            Strictly between 0 and 1.
+
+        Returns
+        -------
+        low, high : float
+            Its ends, in the unit of `value`.
+
+        Raises
+        ------
+        ValueError
+            When `confidence` is outside its range.
+        """
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence={confidence!r}; allowed is 0 < confidence < 1")
+        low, high = self.bounds(confidence)
+        return float(low), float(high)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.interval()[1]
+
+
+def paired_difference(
+    frame: pd.DataFrame,
+    metric: str,
+    treatment: str | tuple[str, ...],
+    baseline: str | tuple[str, ...],
+) -> Estimate:
+    """Estimate the mean difference between two arms, or groups of arms, paired by seed.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What ``run`` returns.
+    metric : str
+        A column of it; the value of each run's last epoch counts.
+    treatment, baseline : str or tuple of str
+        The difference is treatment minus baseline. Of several arms the mean counts, seed by seed:
+        the main effect of a factor, for one.
+
+    Returns
+    -------
+    Estimate
+        At full scale, where the runs are independent given the data, the ordinary paired t
+        interval. At quick scale, where each seed draws its own split of the same images, the
+        corrected resampled t interval.
+
+    Raises
+    ------
+    ValueError
+        When an arm or the metric is not in the frame, the arms do not have the same seeds, there
+        are fewer than two, or a run has no finite value of the metric.
+
+    Notes
+    -----
+    Re-splits share most of their training images, so their differences vary together and the
+    plain interval is too narrow. The correction replaces the variance ``s²/n`` of the mean by
+    ``s² (1/n + n_test / n_train)`` [1]_.
+
+    References
+    ----------
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
+       239-281, 2003.
+    """
+    first, second = _paired(frame, metric, treatment, baseline)
+    arms = [*_group(treatment), *_group(baseline)]
+    return _mean(first - second, frame[frame["arm"].isin(arms)])
+
+
+def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
+    """Estimate the mean of one arm over its seeds.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What ``run`` returns.
+    metric : str
+        A column of it; the value of each run's last epoch counts.
+    arm : str
+        The arm.
+
+    Returns
+    -------
+    Estimate
+        With the same kind of t interval as `paired_difference`.
+
+    Raises
+    ------
+    ValueError
+        When the arm or the metric is not in the frame, there are fewer than two seeds, or a run
+        has no finite value of the metric.
+    """
+    return _mean(_values(frame, metric, arm).to_numpy(float), frame[frame["arm"] == arm])
+
+
+def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
+    """Estimate in which share of an arm's runs something happened.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What ``run`` returns.
+    metric : str
+        A column that is 1 in the last epoch of each run where it happened and 0 elsewhere.
+    arm : str
+        The arm.
+
+    Returns
+    -------
+    Estimate
+        With Wilson's score interval.
+
+    Raises
+    ------
+    ValueError
+        When the arm or the metric is not in the frame, or holds anything but 0 and 1.
+    """
+    count, runs = _count(frame, metric, arm)
+
+    def bounds(confidence):
+        return proportions.proportion_confint(count, runs, 1 - confidence, method="wilson")
+
+    return Estimate(count / runs, runs, "Wilson", bounds)
+
+
+def proportion_difference(
+    frame: pd.DataFrame, metric: str, treatment: str, baseline: str
+) -> Estimate:
+    """Estimate by how much the share of runs in which something happened differs.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        What ``run`` returns.
+    metric : str
+        A column of 0 and 1, as for `proportion`.
+    treatment, baseline : str
+        The difference is treatment minus baseline, from -1 to 1.
+
+    Returns
+    -------
+    Estimate
+        With Newcombe's interval, which joins two Wilson intervals.
+
+    Raises
+    ------
+    ValueError
+        As for `proportion`.
+    """
+    first, first_runs = _count(frame, metric, treatment)
+    second, second_runs = _count(frame, metric, baseline)
+
+    def bounds(confidence):
+        return proportions.confint_proportions_2indep(
+            first, first_runs, second, second_runs, method="newcomb", alpha=1 - confidence
+        )
+
+    difference = first / first_runs - second / second_runs
+    return Estimate(difference, min(first_runs, second_runs), "Newcombe", bounds)
+
+
+def judge(estimate: Estimate, margin: float, expect: str, confidence: float = 0.95) -> Verdict:
+    """Turn an interval and a margin into a verdict.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        A difference, treatment minus baseline.
+    margin : float
+        The smallest difference that counts, in the estimate's unit, written down before the run;
+        above 0.
+    expect : {"increase", "decrease", "no difference"}
+        What the claim says of the difference.
+    confidence : float
+        Level of the interval.
+
+    Returns
+    -------
+    Verdict
+        By where the whole interval lies: beyond the margin on the claimed side, supported; beyond
+        it on the other side, refuted; between the margins, no difference (which supports a claim
+        of no difference); otherwise undecided. A claim of no difference is refuted by an interval
+        beyond the margin on either side.
+
+    Raises
+    ------
+    ValueError
+        When `margin` or `expect` is not as above.
+
+    Notes
+    -----
+    This is the rule of an equivalence test with two one-sided tests, used in both directions.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin={margin!r}; allowed is a number above 0")
+    if expect not in EXPECTATIONS:
+        raise ValueError(f"expect={expect!r}; allowed are {', '.join(map(repr, EXPECTATIONS))}")
+    low, high = estimate.interval(confidence)
+    if -margin < low and high < margin:
+        return Verdict.SUPPORTED if expect == "no difference" else Verdict.NO_DIFFERENCE
+    if low > margin or high < -margin:
+        direction = "increase" if low > margin else "decrease"
+        return Verdict.SUPPORTED if direction == expect else Verdict.REFUTED
+    return Verdict.UNDECIDED
+
+
+def p_value(estimate: Estimate, margin: float, expect: str) -> float:
+    """Find at which level of significance the verdict would just stop being undecided.
+
+    Parameters
+    ----------
+    estimate, margin, expect
+        As for `judge`.
+
+    Returns
+    -------
+    float
+        The smallest α for which the 1 - α interval decides, from 0 to 1: below 0.05 exactly when
+        `judge` decides at 95 %.
+    """
+
+    def decides(alpha: float) -> bool:
+        return judge(estimate, margin, expect, 1 - alpha) is not Verdict.UNDECIDED
+
+    smallest, usual, largest = 1e-12, 0.05, 1 - 1e-9
+    if decides(smallest):
+        return smallest
+    if not decides(largest):
+        return 1.0
+    # Looked for on one side of the usual level, rounding cannot carry it over to the other.
+    ends = (smallest, usual) if decides(usual) else (usual, largest)
+    return optimize.bisect(lambda alpha: 1 if decides(alpha) else -1, *ends, xtol=1e-9)
+
+
+def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
+    """Say which of many decided verdicts stand when false discoveries are controlled.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        From `p_value`, one for each comparison of the ledger.
+    rate : float
+        The share of false ones to be tolerated among those that stand.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        True where the verdict stands, by Benjamini and Hochberg's procedure.
+
+    Raises
+    ------
+    ValueError
+        When a p-value is not in 0..1, or the rate not strictly between 0 and 1.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"rate={rate!r}; allowed is 0 < rate < 1")
+    p_values = np.asarray(p_values, dtype=float)
+    if not np.all((p_values >= 0) & (p_values <= 1)):
+        raise ValueError(f"p_values={p_values!r}; allowed are numbers from 0 to 1")
+    if not p_values.size:
+        return np.zeros(0, dtype=bool)
+    return multipletests(p_values, alpha=rate, method="fdr_bh")[0]
+
+
+def _mean(values: np.ndarray, frame: pd.DataFrame) -> Estimate:
+    runs = len(values)
+    if runs < 2:
+        raise ValueError(f"frame has {runs} seed(s) here; an interval needs at least two")
+    resampled = (frame["scale"] == "quick").any()
+    shared = (frame["test_size"] / frame["train_size"]).max() if resampled else 0.0
+    center, variance = values.mean(), values.var(ddof=1)
+    error = np.sqrt(variance * (1 / runs + shared))
+
+    def bounds(confidence):
+        if error == 0:  # Every seed gave the same value; scipy would answer NaN.
+            return center, center
+        return stats.t.interval(confidence, runs - 1, loc=center, scale=error)
+
+    return Estimate(
+        float(center), runs, "corrected resampled t" if resampled else "paired t", bounds
+    )
+
+
+def _values(frame: pd.DataFrame, metric: str, arm: str) -> pd.Series:
+    for argument, value, allowed in (
+        ("metric", metric, list(frame.columns)),
+        ("arm", arm, list(frame["arm"].unique())),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{argument}={value!r}; the frame has {allowed}")
+    rows = last_epoch(frame[frame["arm"] == arm])
+    if rows["seed"].duplicated().any():
+        raise ValueError(
+            f"frame holds arm {arm!r} of several experiments or scales; an estimate needs one"
+        )
+    values = rows.set_index("seed")[metric].sort_index()
+    if not pd.api.types.is_numeric_dtype(values):
+        raise ValueError(f"metric={metric!r} holds {values.dtype} values; allowed are numbers")
+    lacking = list(values.index[~np.isfinite(values.to_numpy(float))])
+    if lacking:
+        raise ValueError(
+            f"metric={metric!r} has no finite value for arm {arm!r}, seed(s) {lacking}; a run "
+            "that does not count may not be left out in silence"
+        )
+    return values
+
+
+def _group(arms: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (arms,) if isinstance(arms, str) else tuple(arms)
+
+
+def _paired(frame, metric, treatment, baseline) -> tuple[np.ndarray, np.ndarray]:
+    groups = [
+        [_values(frame, metric, arm) for arm in _group(side)] for side in (treatment, baseline)
+    ]
+    first = groups[0][0].index
+    for values in (*groups[0], *groups[1]):
+        if list(values.index) != list(first):
+            raise ValueError(
+                f"treatment={treatment!r} and baseline={baseline!r} have the seeds "
+                f"{list(first)} and {list(values.index)}; pairs need the same ones"
+            )
+    return tuple(np.mean([values.to_numpy(float) for values in group], axis=0) for group in groups)
+
+
+def _count(frame, metric, arm) -> tuple[int, int]:
+    values = _values(frame, metric, arm)
+    if not values.isin([0, 1]).all():
+        held = sorted(values.unique().tolist())
+        raise ValueError(
+            f"metric={metric!r} holds {held} for arm {arm!r}; a proportion needs 0 or 1 for each "
+            "run"
+        )
+    return int(values.sum()), len(values)

@@ -1,0 +1,106 @@
+"""Train several runs at a time on this machine, each in a process that does nothing else.
+
+They are the processes that train for the workers of a cluster as well (``worker``): they refuse to
+train for another version of the course than their own, and end with the process that started them.
+"""
+
+import os
+import pickle
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import joblib
+
+from utils import data
+from utils.experiments.backends import worker
+
+
+class ProcessError(RuntimeError):
+    """The processes of this machine cannot train; the message says why and what to do."""
+
+
+def wanted_jobs() -> int:
+    """Say how many runs at full scale to train at a time.
+
+    Returns
+    -------
+    int
+        What the environment variable ``MNIST_JOBS`` says; 1 where it is not set.
+
+    Raises
+    ------
+    ValueError
+        When it is no whole number from 1.
+    """
+    said = os.environ.get("MNIST_JOBS", "1")
+    if not said.isdecimal() or int(said) < 1:
+        raise ValueError(f"MNIST_JOBS={said!r}; allowed is a whole number from 1")
+    return int(said)
+
+
+def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNIST) -> Iterator:
+    """Call a function in other processes, and yield what it returns in the order of finishing.
+
+    At the first error, or when the generator is closed, the processes are ended.
+
+    Parameters
+    ----------
+    jobs : int
+        How many processes, from 1. They share the cores.
+    function, calls, mnist
+        As of `utils.cluster.train`.
+
+    Yields
+    ------
+    object
+        What the function returned.
+
+    Raises
+    ------
+    ProcessError
+        When a call cannot be sent to a process, the course, its libraries or its images are no
+        longer those of this process, or a process dies.
+    Exception
+        What the function raises.
+    """
+    try:
+        packed = {name: worker.pack(name, function, arguments) for name, arguments in calls}
+    except worker.ClusterError as error:
+        raise ProcessError(str(error)) from error
+    wanted, closed = worker.versions(), threading.Event()
+    # As many threads however few runs are left: with others, a run has other bits.
+    threads = max(1, joblib.cpu_count() // jobs)
+    trainers = [worker.Trainer(threads, wanted) for _ in range(min(jobs, len(packed)))]
+    idle = queue.SimpleQueue()
+    for trainer in trainers:
+        idle.put(trainer)
+
+    def call(name, job):
+        trainer = idle.get()
+        try:
+            request = "this machine", mnist.path, job, wanted, mnist.scale, mnist.fingerprint
+            return pickle.loads(trainer.call(request, closed.is_set)).get()
+        except EOFError:
+            raise ProcessError(
+                f"{name}: the process that trained it ended with status {trainer.status()}. If "
+                "that is -9, memory may have been short: train fewer at a time (make results "
+                "JOBS=1, or MNIST_JOBS)"
+            ) from None
+        except worker.ClusterError as error:
+            raise ProcessError(
+                f"{name}: {error}. If the course was changed in the meantime, start again"
+            ) from error
+        finally:
+            idle.put(trainer)
+
+    with ThreadPoolExecutor(len(trainers)) as pool:
+        try:
+            for finished in as_completed([pool.submit(call, *each) for each in packed.items()]):
+                yield finished.result()
+        finally:
+            closed.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for trainer in trainers:
+                trainer.kill()

@@ -1,0 +1,404 @@
+"""Run an experiment: arms times seeds, paired by seed, into one tidy table.
+
+An experiment is defined in the notebook cell that a reader sees. Its quick runs are trained there
+and then; each finished full-scale run is recorded at once, and only what is missing is trained.
+"""
+
+import contextlib
+import html
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import joblib
+import numpy as np
+import pandas as pd
+from joblib.parallel import get_active_backend
+
+from utils import data
+from utils.evidence import artifacts, claims
+from utils.evidence.records import RecordFile, Requirements
+from utils.evidence.statistics import Verdict
+from utils.evidence.table import describe_runs, table
+from utils.experiments import fingerprint
+from utils.experiments.backends import dask, local
+from utils.experiments.progress import progress_bar
+from utils.experiments.quiet_keras import keras
+from utils.experiments.spec import RunError, Spec
+from utils.experiments.training import Job, build, clear_session, train
+
+# A process for training takes seconds to start; fewer runs do not repay it.
+_WORTH_PROCESSES = 4
+
+
+@dataclass(frozen=True)
+class Experiment(Spec):  # noqa: D101 (as its base)
+    __doc__ = Spec.__doc__
+
+    def run(self, scale: str | None = None) -> "Result":
+        """Train what is missing at one scale, and read what is recorded.
+
+        At full scale, runs that are recorded already and still count are read instead of trained,
+        and each newly finished run is recorded at once: interrupt it when you like and call it
+        again.
+
+        ``with joblib.parallel_config(n_jobs=4):`` around the call trains four runs at a time, and
+        ``with joblib.parallel_config(backend="dask"):`` on the workers of a Dask cluster, as does
+        the address of its scheduler in ``MNIST_SCHEDULER``. By default those at full scale are
+        trained as many at a time as ``MNIST_JOBS`` says, or else one after the other in this
+        process, so that each has all cores; those at quick scale, which spend most of their time in
+        Python, two at a time where there are two cores. Those of an experiment that is `exclusive`
+        are trained one after the other in any case but on a cluster.
+
+        Parameters
+        ----------
+        scale : {"quick", "full"}, optional
+            By default what ``MNIST_SCALE`` says; where ``MNIST_CLAIM`` names a claim of another
+            experiment, quick.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        ValueError
+            When the scale is neither of the two, or ``MNIST_JOBS`` is no whole number from 1.
+        RunError
+            When an arm raises, or its loss or another metric becomes NaN or infinite. At full
+            scale, the runs that finished before it are recorded.
+        utils.experiments.backends.local.ProcessError
+            When several runs are trained at a time and one of their processes dies, or has another
+            course by now. The runs that finished before are recorded.
+        utils.evidence.records.RecordError
+            When runs could not be recorded, before any is trained; when a finished run cannot be.
+        utils.experiments.backends.worker.ClusterError
+            When there is a cluster and it cannot train. At full scale, the runs that finished
+            before are recorded.
+        """
+        scale = scale or _scale_for(self.name)
+        if scale not in data.SCALES:
+            raise ValueError(f"scale={scale!r}; allowed are {', '.join(map(repr, data.SCALES))}")
+        required = self.requirements()
+        if scale == "full":
+            done = required.counting(required.file.read()[0])
+            missing = [run for run in required.runs.values() if run not in done]
+            for record in self._train(scale, missing):
+                required.file.append(
+                    {
+                        "experiment": self.name,
+                        **record,
+                        "fingerprint": required.fingerprints[record["arm"]],
+                    }
+                )
+            quick = None
+        else:
+            wanted = [(arm, seed) for seed in self.seeds_at(scale) for arm in self.arms_at(scale)]
+            done = {(run["arm"], run["seed"]): run for run in self._train(scale, wanted)}
+            quick = table([done[run] for run in wanted], self.name, scale)
+        return Result(self, quick, Recorded(required))
+
+    def recorded(self) -> "Recorded":
+        """Read the full-scale runs that match the experiment as it is defined now."""
+        return Recorded(self.requirements())
+
+    def requirements(self) -> Requirements:
+        """Say what a full-scale record must match to count."""
+        return Requirements(self.name, self.seeds_at("full"), self.fingerprints("full"))
+
+    def fingerprints(self, scale: str) -> dict[str, dict[str, str]]:
+        """Take the fingerprint of every arm at one scale.
+
+        Parameters
+        ----------
+        scale : {"quick", "full"}
+            The scale whose settings and data count.
+
+        Returns
+        -------
+        dict of str to dict
+            For each arm a hash of its model, compile settings, fit settings, data and metrics.
+
+        Raises
+        ------
+        RunError
+            When an arm's model cannot be built or described.
+        ValueError
+            When Python cannot find the source of a function whose code counts.
+        """
+        known = data.full_fingerprint() if scale == "full" else data.load_mnist(scale).fingerprint
+        prints = {}
+        for name, arm in self.arms_at(scale).items():
+            clear_session()
+            # Some layers draw a seed of their own when they are built, and show it as a setting.
+            keras.utils.set_random_seed(0)
+            try:
+                model = build(arm)
+                of_model = fingerprint.describe_model(model)
+                of_compile = fingerprint.describe_compile(model)
+            except Exception as error:
+                raise RunError(f"arm {name!r}: {type(error).__name__}: {error}") from error
+            parts = {
+                "model": of_model,
+                "compile": of_compile,
+                "fit": self.fit_at(scale, name).described(),
+                "data": [
+                    known,
+                    fingerprint.describe_code(arm.prepare),
+                    fingerprint.describe_code(arm.targets),
+                ],
+                "measures": [
+                    [column, fingerprint.describe_code(taken)]
+                    for functions in (self.metrics, self.history_metrics, self.artifacts)
+                    for column, taken in sorted(functions.items())
+                ],
+            }
+            prints[name] = {part: fingerprint.digest(what) for part, what in parts.items()}
+        return prints
+
+    def _train(self, scale: str, runs: list[tuple[str, int]]) -> Iterator[dict]:
+        """Train some runs, and yield the record of each as it finishes."""
+        if not runs:
+            return
+        data.load_mnist(scale)  # A missing file is one clear error here, before any job starts.
+        if scale == "full":
+            RecordFile.of(self.name).require_writable()
+        arms = self.arms_at(scale)
+        jobs = [
+            Job(
+                arm=arms[arm],
+                name=arm,
+                seed=seed,
+                fit=self.fit_at(scale, arm),
+                scale=scale,
+                metrics=dict(self.metrics),
+                history_metrics=dict(self.history_metrics),
+                artifacts=dict(self.artifacts) if scale == "full" else {},
+            )
+            for arm, seed in runs
+        ]
+        with (
+            progress_bar(len(jobs), f"{self.name} ({scale})") as bar,
+            contextlib.closing(_finished(jobs, scale, self.exclusive)) as finished,
+        ):
+            for record in finished:
+                yield record
+                bar.update()
+
+
+def _finished(jobs: list[Job], scale: str, exclusive: bool) -> Iterator[dict]:
+    """Train where joblib or the cluster says, and yield each record as it is there."""
+    calls = [(str(job), (job,)) for job in jobs]
+    with dask.client() as client:
+        if client is not None:
+            yield from dask.train(client, train, calls, data.load_mnist(scale))
+            return
+        processes = 1 if exclusive else _processes(scale, len(jobs))
+        if scale == "full" and processes > 1:
+            yield from local.train(processes, train, calls, data.load_mnist(scale))
+        else:
+            parallel = joblib.Parallel(processes, return_as="generator_unordered", batch_size=1)
+            yield from parallel(joblib.delayed(train)(job) for job in jobs)
+
+
+def _processes(scale: str, runs: int) -> int:
+    """Say how many runs to train at a time."""
+    _, chosen = get_active_backend()
+    if chosen is not None:
+        return joblib.effective_n_jobs(chosen)
+    if scale == "full":
+        return local.wanted_jobs()
+    return min(2, joblib.cpu_count()) if runs >= _WORTH_PROCESSES else 1
+
+
+def _scale_for(experiment: str) -> str:
+    """Return the scale that was asked for; one claim's full-scale run leaves the others quick."""
+    scale, claim = data.current_scale(), os.environ.get("MNIST_CLAIM")
+    if scale == "full" and claim and not claims.serves(experiment, claim):
+        return "quick"
+    return scale
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The full-scale runs of an experiment that still count.
+
+    Parameters
+    ----------
+    required : Requirements
+        What a record must match to count.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        The recorded runs, one row for each run and epoch; empty when there are none.
+    missing : tuple of (str, int)
+        Arm and seed of the runs that are not recorded.
+    changed : dict of str to tuple of str
+        Arms whose older records no longer count, with the parts that changed.
+    damaged : tuple of int
+        Lines of the file that are not whole records.
+    """
+
+    required: Requirements
+
+    @cached_property
+    def _read(self) -> tuple[list[dict], list[int]]:
+        return self.required.file.read()
+
+    @cached_property
+    def _records(self) -> dict[tuple[str, int], dict]:
+        return self.required.counting(self._read[0])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:  # noqa: D102 (see the class)
+        return table(list(self._records.values()), self.required.experiment, "full")
+
+    @property
+    def missing(self) -> tuple[tuple[str, int], ...]:  # noqa: D102
+        return tuple(run for run in self.required.runs.values() if run not in self._records)
+
+    @property
+    def changed(self) -> dict[str, tuple[str, ...]]:  # noqa: D102
+        return self.required.changed(self._read[0])
+
+    @property
+    def damaged(self) -> tuple[int, ...]:  # noqa: D102
+        return tuple(self._read[1])
+
+    @property
+    def complete(self) -> bool:
+        """True when every arm has every seed."""
+        return not self.missing
+
+    def artifacts(self) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+        """Read the arrays that the runs left behind.
+
+        Returns
+        -------
+        dict of (str, int) to dict of str to ndarray
+            For each arm and seed that is recorded, what the experiment's `artifacts` names.
+        """
+        return {
+            run: {
+                name: artifacts.unpack(name, packed)
+                for name, packed in record.get("kept", {}).items()
+            }
+            for run, record in self._records.items()
+        }
+
+    def __repr__(self) -> str:
+        total, missing = len(self.required.runs), len(self.missing)
+        text = f"{total - missing} of {total} runs recorded"
+        if not self.frame.empty:
+            text += f": {describe_runs(self.frame)}"
+        text += "."
+        if self.changed:
+            parts = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in self.changed.items())
+            text += f" Older records no longer count, because these changed: {parts}."
+        if missing:
+            text += " `make results` runs what is missing."
+        if self.damaged:
+            text += f" Damaged lines, skipped: {', '.join(map(str, self.damaged))}."
+        return text
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+    quick : pandas.DataFrame or None
+        Its quick runs, one row for each arm, seed and epoch: ``experiment, arm, seed, epoch, scale,
+        train_size, test_size, parameters``, Keras's metrics (those on the test images with the
+        prefix ``test_``), ``seconds`` of training in that epoch, and in the row of the last epoch
+        the metrics of the experiment. None when full-scale runs were asked for.
+    recorded : Recorded
+        Its full-scale runs.
+    """
+
+    experiment: Experiment
+    quick: pd.DataFrame | None
+    recorded: Recorded
+
+    @property
+    def best(self) -> pd.DataFrame:
+        """The recorded runs if they are complete, otherwise the quick ones."""
+        recorded = self.recorded.complete or self.quick is None
+        return self.recorded.frame if recorded else self.quick
+
+    @property
+    def label(self) -> str:
+        """What `best` ran, such as ``recorded runs: 60,000 images, 1 epoch, 5 seeds``."""
+        kind = "quick runs" if self.best is self.quick else "recorded runs"
+        return f"{kind}: {describe_runs(self.best)}"
+
+    def verdict(self, claim: str, *others: "Result") -> claims.Settlement:
+        """Judge a claim by these runs.
+
+        Parameters
+        ----------
+        claim : str
+            Its id in the ledger.
+        *others : Result
+            Results of further experiments that the claim rests on.
+
+        Returns
+        -------
+        utils.evidence.claims.Settlement
+            At the end of a cell it shows itself as a table.
+        """
+        results = (self, *others)
+        quick = [each.quick for each in results if each.quick is not None]
+        full = [each.recorded.frame for each in results if not each.recorded.frame.empty]
+        return claims.settle(
+            claim,
+            quick=pd.concat(quick) if quick else None,
+            full=pd.concat(full) if full else None,
+        )
+
+    def expect(self, claim: str, verdict: str, *others: "Result") -> None:
+        """Insist on the verdict that a text leans on, so that words cannot outlive it.
+
+        Parameters
+        ----------
+        claim : str
+            Its id in the ledger.
+        verdict : str
+            How the recorded runs decide, such as ``"supported"``. Where they are not complete,
+            nothing is insisted on.
+        *others : Result
+            As for `verdict`.
+
+        Raises
+        ------
+        ValueError
+            When `verdict` is not the name of one.
+        AssertionError
+            When the recorded runs decide otherwise.
+        """
+        if verdict not in map(str, Verdict):
+            raise ValueError(f"verdict={verdict!r}; allowed are {', '.join(map(str, Verdict))}")
+        decided = self.verdict(claim, *others).verdict("full")
+        if decided is not None and str(decided) != verdict:
+            raise AssertionError(f"claim {claim}: the text says {verdict}, the runs {decided}")
+
+    def __repr__(self) -> str:
+        lines = [f"{self.experiment.name}, full scale: {self.recorded!r}"]
+        if self.quick is not None:
+            lines.insert(0, f"{self.experiment.name}, quick runs: {describe_runs(self.quick)}.")
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        text = re.sub(r"`(.*?)`", r"<code>\1</code>", html.escape(repr(self)))
+        bundle = {
+            "text/plain": repr(self),
+            "text/html": f'<p class="recorded">{text.replace(chr(10), "<br>")}</p>',
+        }
+        # The ledger and `make results` read from a stored output what a record must match.
+        return bundle, {"recorded": self.recorded.required.to_metadata()}

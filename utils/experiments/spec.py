@@ -1,0 +1,261 @@
+"""What an experiment is made of: its arms, how they train, and what is measured of them."""
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from utils import data
+from utils.evidence.table import LEADING
+
+if TYPE_CHECKING:
+    import keras
+
+# The columns of the table that are neither Keras's metrics nor those of the experiment.
+_TAKEN = (*LEADING, "parameters", "seconds")
+
+
+class RunError(RuntimeError):
+    """A run failed; the message names the arm and the seed."""
+
+
+class ByScale(NamedTuple):
+    """A setting that differs between the two scales."""
+
+    quick: Any
+    full: Any
+
+    def at(self, scale: str):
+        """Return the setting at one scale, ``"quick"`` or ``"full"``."""
+        return getattr(self, scale)
+
+
+def by_scale(quick, full) -> ByScale:
+    """Give a setting of an experiment two values.
+
+    Parameters
+    ----------
+    quick, full : object
+        The value at quick scale and at full scale.
+
+    Returns
+    -------
+    ByScale
+        Accepted for the arms, the seeds and all training settings of an `Experiment`, and for
+        every field of `Fit`.
+    """
+    return ByScale(quick, full)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long and on what an arm trains.
+
+    Parameters
+    ----------
+    epochs : int or ByScale
+        Passes over the training images, at least 1.
+    batch_size : int or ByScale
+        Training images in one update, at least 1.
+    train_size : int, None or ByScale
+        Train on so many images, drawn by the seed, equally many of each digit; None for all.
+    shuffle : bool or ByScale
+        False deals the images of the first epoch in the order in which `Arm.prepare` left them;
+        every later epoch is dealt anew in any case.
+    test_every : int or ByScale
+        Evaluate on the test images after every so many epochs, at least 1, and after the last;
+        ``test_`` metrics are missing from the table's other rows. Where few images are trained on,
+        testing takes most of the time.
+    """
+
+    epochs: int | ByScale = 1
+    batch_size: int | ByScale = 128
+    train_size: int | None | ByScale = None
+    shuffle: bool | ByScale = True
+    test_every: int | ByScale = 1
+
+    def at(self, scale: str) -> "Fit":
+        """Return the settings at one scale, checked."""
+        chosen = Fit(*(_at(value, scale) for value in vars(self).values()))
+        for name in ("epochs", "batch_size", "test_every"):
+            value = getattr(chosen, name)
+            if not _is_whole(value) or value < 1:
+                raise ValueError(
+                    f"{name}={value!r} at {scale} scale; allowed are whole numbers ≥ 1"
+                )
+        size = chosen.train_size
+        if size is not None and (not _is_whole(size) or size < 10):
+            raise ValueError(
+                f"train_size={size!r} at {scale} scale; allowed are None and whole numbers ≥ 10"
+            )
+        if not isinstance(chosen.shuffle, bool):
+            raise ValueError(
+                f"shuffle={chosen.shuffle!r} at {scale} scale; allowed are True and False"
+            )
+        return chosen
+
+    def described(self) -> dict:
+        """Return what a fingerprint says of settings that stand for one scale.
+
+        What a later version of the course added is left out where it has its default, so that
+        older records still count.
+        """
+        settings = dict(vars(self))
+        for name in ("shuffle", "test_every"):
+            if settings[name] == getattr(Fit, name):
+                del settings[name]
+        return settings
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things that an experiment compares.
+
+    Parameters
+    ----------
+    build : callable
+        ``build() -> keras.Model``, compiled. Called once a seed, with the seed already set.
+    prepare : callable, optional
+        ``prepare(split, rng) -> Split``: changes the images or labels before training. ``rng`` is
+        a NumPy generator made from the seed.
+    targets : callable, optional
+        ``targets(labels) -> ndarray``: what the loss compares the output with; the labels
+        themselves by default.
+    fit : Fit, optional
+        Instead of the experiment's own settings, all of them.
+    """
+
+    build: Callable[[], "keras.Model"]
+    prepare: Callable | None = None
+    targets: Callable | None = None
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is compared, on how many seeds, and what is measured.
+
+    Parameters
+    ----------
+    name : str
+        Names the file of recorded runs: lower-case letters, digits and hyphens.
+    arms : mapping of str to Arm or callable, or ByScale of them
+        Name of each arm; a bare callable is an `Arm` with only a `build`.
+    epochs, batch_size, train_size, shuffle, test_every : as in `Fit`
+        How every arm trains that does not say otherwise.
+    seeds : int, sequence of int, or ByScale of them
+        Either how many seeds (then 0, 1, 2, …), or the seeds themselves, from 0 to 2³² - 1.
+    quick_arms : sequence of str, optional
+        Names of the arms of a quick run; by default all.
+    metrics : mapping of str to callable
+        Name of each extra column and ``metric(model, split) -> float``, taken after the last
+        epoch.
+    history_metrics : mapping of str to callable
+        Name of each extra column and ``metric(history) -> float``, taken from the history of the
+        run: ``history`` is a DataFrame with a row for each epoch, numbered from 1, and columns as
+        in the table of a result, from Keras's metrics on.
+    artifacts : mapping of str to callable
+        Name of each array that a full-scale run leaves behind in its record, and
+        ``artifact(model, split) -> ndarray`` of numbers, taken after the last epoch.
+    exclusive : bool
+        True when the seconds of its runs are what it is about: on one machine they are trained one
+        after the other, also where those of other experiments are trained several at a time.
+
+    Raises
+    ------
+    ValueError
+        When one of them is not as above; a seed used twice is refused, and so is a metric with the
+        name of another column.
+    """
+
+    name: str
+    arms: Mapping[str, Arm | Callable] | ByScale
+    epochs: int | ByScale = Fit.epochs
+    batch_size: int | ByScale = Fit.batch_size
+    train_size: int | None | ByScale = Fit.train_size
+    shuffle: bool | ByScale = Fit.shuffle
+    test_every: int | ByScale = Fit.test_every
+    seeds: int | Sequence[int] | ByScale = 5
+    quick_arms: Sequence[str] | None = None
+    metrics: Mapping[str, Callable] = field(default_factory=dict)
+    history_metrics: Mapping[str, Callable] = field(default_factory=dict)
+    artifacts: Mapping[str, Callable] = field(default_factory=dict)
+    exclusive: bool = False
+
+    def __post_init__(self):
+        """Check everything, at both scales."""
+        if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+            raise ValueError(
+                f"name={self.name!r}; allowed are lower-case letters, digits and hyphens"
+            )
+        for scale in data.SCALES:
+            self.seeds_at(scale)
+            for arm in self.arms_at(scale):
+                self.fit_at(scale, arm)
+        for setting in ("metrics", "history_metrics", "artifacts"):
+            for column, function in getattr(self, setting).items():
+                if column in _TAKEN or not callable(function):
+                    raise ValueError(
+                        f"{setting}: {column!r}={function!r}; allowed are functions, under any "
+                        f"name but {', '.join(_TAKEN)}"
+                    )
+        for column in self.metrics.keys() & self.history_metrics.keys():
+            raise ValueError(f"history_metrics: {column!r} is the name of a metric already")
+
+    def arms_at(self, scale: str) -> dict[str, Arm]:
+        """Return the arms at one scale, checked."""
+        arms = _at(self.arms, scale)
+        if not isinstance(arms, Mapping) or not arms:
+            raise ValueError(
+                f"arms={arms!r} at {scale} scale; allowed is a mapping of names to arms with at "
+                "least one of them"
+            )
+        made = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in arms.items()}
+        for name, arm in made.items():
+            if not isinstance(name, str) or not callable(arm.build):
+                raise ValueError(
+                    f"arms: {name!r}={arm.build!r} at {scale} scale; allowed is a text as the name "
+                    "and an Arm, or a function that builds its model"
+                )
+        if scale == "quick" and self.quick_arms is not None:
+            unknown = [name for name in self.quick_arms if name not in made]
+            if unknown or not self.quick_arms:
+                raise ValueError(
+                    f"quick_arms={self.quick_arms!r}; allowed are names of arms, at least one: "
+                    f"{list(made)}"
+                )
+            made = {name: made[name] for name in self.quick_arms}
+        return made
+
+    def seeds_at(self, scale: str) -> tuple[int, ...]:
+        """Return the seeds at one scale, checked."""
+        given = _at(self.seeds, scale)
+        try:
+            seeds = tuple(range(given) if _is_whole(given) else map(operator.index, given))
+        except TypeError:
+            seeds = ()
+        if not seeds or not all(0 <= seed < 2**32 for seed in seeds):
+            raise ValueError(
+                f"seeds={given!r} at {scale} scale; allowed are how many, at least 1, or a "
+                "sequence of whole numbers from 0 to 2³² - 1"
+            )
+        twice = sorted(seed for seed, times in Counter(seeds).items() if times > 1)
+        if twice:
+            raise ValueError(
+                f"seeds={seeds!r}: seed {twice[0]} is there twice; the same run would count as two"
+            )
+        return seeds
+
+    def fit_at(self, scale: str, arm: str) -> Fit:
+        """Return how one arm trains at one scale, checked."""
+        own = Fit(*(getattr(self, setting.name) for setting in fields(Fit)))
+        return (self.arms_at(scale)[arm].fit or own).at(scale)
+
+
+def _at(value, scale: str):
+    return value.at(scale) if isinstance(value, ByScale) else value
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,275 @@
+"""Train one run: an arm on a seed, in whatever process was chosen."""
+
+import datetime
+import functools
+import gc
+import os
+import platform
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils import data
+from utils.evidence import artifacts
+from utils.experiments.quiet_keras import keras, tf
+from utils.experiments.spec import Arm, Fit, RunError
+
+_TEST_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be trained.
+
+    Parameters
+    ----------
+    arm : Arm
+        What is trained.
+    name : str
+        Of the arm.
+    seed : int
+        From 0 to 2³² - 1.
+    fit : Fit
+        Settings that stand for one scale.
+    scale : {"quick", "full"}
+        The scale whose images it trains on.
+    metrics, history_metrics, artifacts : mapping of str to callable
+        As of an experiment.
+    """
+
+    arm: Arm
+    name: str
+    seed: int
+    fit: Fit
+    scale: str
+    metrics: Mapping[str, Callable] = field(default_factory=dict)
+    history_metrics: Mapping[str, Callable] = field(default_factory=dict)
+    artifacts: Mapping[str, Callable] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"arm {self.name!r}, seed {self.seed}"
+
+
+def train(job: Job) -> dict:
+    """Train one run.
+
+    Parameters
+    ----------
+    job : Job
+        The run.
+
+    Returns
+    -------
+    dict
+        Its record, but for the experiment and the fingerprint.
+
+    Raises
+    ------
+    RunError
+        When anything in it raises, or a metric becomes NaN or infinite; the message names the arm
+        and the seed.
+    """
+    try:
+        return _train(job)
+    except Exception as error:
+        raise RunError(f"{job}: {type(error).__name__}: {error}") from error
+
+
+def _train(job: Job) -> dict:
+    _prepare_process()
+    split = data.load_mnist(job.scale).split(job.seed, job.fit.train_size)
+    if job.arm.prepare is not None:
+        split = job.arm.prepare(split, np.random.default_rng(job.seed))
+    clear_session()
+    keras.utils.set_random_seed(job.seed)
+    model = build(job.arm)
+    model.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
+    start = time.perf_counter()
+    epochs = _fit(model, split, job)
+    seconds = time.perf_counter() - start
+    metrics = _metrics(model, split, epochs, job)
+    packed = {
+        name: artifacts.pack(name, artifact(model, split))
+        for name, artifact in job.artifacts.items()
+    }
+    return {
+        "arm": job.name,
+        "seed": job.seed,
+        "train_size": len(split.x_train),
+        "test_size": len(split.x_test),
+        "parameters": model.count_params(),
+        "epochs": epochs,
+        # The files of records keep the names that they began with.
+        "measures": metrics,
+        "seconds": round(seconds, 3),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "machine": _machine(),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+        **({"kept": packed} if packed else {}),
+    }
+
+
+def _fit(model: keras.Model, split: data.Split, job: Job) -> list[dict]:
+    """Train for all epochs, and return the metrics of each with its seconds of training."""
+    targets = job.arm.targets or (lambda labels: labels)
+    watch = _Watch()
+    x, y = split.x_train, targets(split.y_train)
+    test = split.x_test, targets(split.y_test)
+    orders = np.random.default_rng((job.seed, 1))
+    epochs = []
+    for epoch in range(job.fit.epochs):
+        if epoch:
+            # Once it is seeded, Keras shuffles in every epoch alike. So the images are dealt anew.
+            order = orders.permutation(len(x))
+            x, y = x[order], y[order]
+        tested = (epoch + 1) % job.fit.test_every == 0 or epoch + 1 == job.fit.epochs
+        history = model.fit(
+            x,
+            y,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            batch_size=job.fit.batch_size,
+            validation_data=test if tested else None,
+            validation_batch_size=_TEST_BATCH,
+            shuffle=job.fit.shuffle,
+            callbacks=[watch],
+            verbose=0,
+        ).history
+        metrics = {_column(metric): float(values[0]) for metric, values in history.items()}
+        epochs.append({**metrics, "seconds": round(watch.seconds[epoch], 3)})
+    return epochs
+
+
+def _metrics(model: keras.Model, split: data.Split, epochs: list[dict], job: Job) -> dict:
+    """Take the metrics of the trained model and of its history."""
+    history = pd.DataFrame(epochs, index=pd.RangeIndex(1, len(epochs) + 1, name="epoch"))
+    takes = {name: functools.partial(take, model, split) for name, take in job.metrics.items()}
+    takes |= {name: functools.partial(take, history) for name, take in job.history_metrics.items()}
+    taken = {}
+    for column, take in takes.items():
+        if column in epochs[-1]:
+            raise ValueError(f"its metric {column!r} has the name of one of Keras's; rename it")
+        value = float(take())
+        if not np.isfinite(value):
+            raise FloatingPointError(f"its metric {column!r} is {value}")
+        taken[column] = value
+    return taken
+
+
+@functools.cache
+def _prepare_process() -> None:
+    """Set what training needs of this process, once."""
+    tf.config.experimental.enable_op_determinism()
+    # Many small networks in one process make TensorFlow warn about what is meant to happen.
+    tf.get_logger().setLevel("ERROR")
+    # TensorFlow's memory grows with each network. joblib then replaces the process; nothing is
+    # lost.
+    warnings.filterwarnings(
+        "ignore", message="A worker stopped while some jobs", category=UserWarning
+    )
+    # Keras collects garbage before each network. Most of that time goes into looking at what
+    # TensorFlow imported, which is none: a look at it is spared.
+    gc.collect()
+    gc.freeze()
+
+
+class _Watch(keras.callbacks.Callback):
+    """Times each epoch's training, and stops a run in which a metric is no longer a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+        self._start = self._end = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start, self._end = time.perf_counter(), None
+
+    def on_test_begin(self, logs=None):
+        if self._end is None:  # The evaluation at the end of an epoch is not training.
+            self._end = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append((self._end or time.perf_counter()) - self._start)
+        for metric, value in logs.items():
+            if not np.isfinite(value):
+                name = _column(metric)
+                raise FloatingPointError(f"its {name} is {value} after epoch {epoch + 1}")
+
+
+def _column(metric: str) -> str:
+    """Rename a metric of Keras's: what it calls validation is the test here."""
+    return f"test_{metric[4:]}" if metric.startswith("val_") else metric
+
+
+def clear_session() -> None:
+    """Forget what Keras kept of earlier models; Ctrl-C in the meantime counts afterwards.
+
+    It collects garbage, and Python drops an interrupt that comes while it cleans up after one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        keras.utils.clear_session()
+        return
+    held = []
+    usual = signal.signal(signal.SIGINT, lambda *interrupt: held.append(interrupt))
+    try:
+        keras.utils.clear_session()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if held:
+        raise KeyboardInterrupt
+
+
+def build(arm: Arm) -> keras.Model:
+    """Build the model of an arm.
+
+    Parameters
+    ----------
+    arm : Arm
+        The arm.
+
+    Returns
+    -------
+    keras.Model
+        Compiled.
+
+    Raises
+    ------
+    TypeError
+        When the arm's function returns anything else.
+    """
+    model = arm.build()
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise TypeError(f"its build returned {model!r}; allowed is a compiled keras.Model")
+    return model
+
+
+def _machine() -> dict:
+    """Describe what decides about rounding and speed: the processor and the threads used."""
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
+        os.environ.get("TF_NUM_INTRAOP_THREADS", 0)
+    )
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads or os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

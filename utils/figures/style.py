@@ -1,0 +1,180 @@
+"""The house style: figures that follow the page's light or dark theme.
+
+A figure is stored twice: as SVG that takes the colour of the text around it, for the page and
+for JupyterLab, and as PNG for viewers that show no SVG. Series have Okabe and Ito's colours, which
+people with any colour vision can tell apart; signed values have a map that is pale at zero.
+"""
+
+import base64
+import hashlib
+import html
+import io
+import re
+
+import matplotlib as mpl
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+
+# Text and axes are drawn in this grey, which is legible on white and on black alike; in the SVG
+# it becomes "the colour of the text around".
+INK = "#808080"
+
+# Okabe and Ito's palette without black, and with its yellow last: it is faint on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+SIGNED_MAP = "RdBu_r"
+IMAGE_MAP = "gray"
+
+_STYLE = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.25,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "svg.fonttype": "path",
+    # Without a fixed salt the ids in an SVG, and so the stored notebook, differ at each run.
+    "svg.hashsalt": "convolution-tested",
+}
+
+
+def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.ndarray]:
+    """Make a figure in the house style.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches; a page is about 7 wide.
+    **grid
+        Handed to ``Figure.subplots``: ``nrows``, ``ncols``, ``sharey``, ``width_ratios`` …
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        Hand it to `show`.
+    axes : numpy.ndarray of Axes
+        Always an array with two dimensions, rows and columns.
+    """
+    # For good and not in a context: what a chapter adds to the axes later has the style as well.
+    mpl.rcParams.update(_STYLE)
+    made = Figure(figsize=(width, height), layout="constrained")
+    return made, made.subplots(squeeze=False, **grid)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure below the cell.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        From `figure`.
+    alt : str
+        What the figure shows, for those who cannot see it: a sentence, not its title.
+
+    Raises
+    ------
+    ValueError
+        When `alt` says nothing.
+    """
+    svg = to_svg(figure, alt)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
+    display(
+        {
+            "text/html": f'<div class="figure">{svg}</div>',
+            "image/png": base64.b64encode(picture.getvalue()).decode(),
+            "text/plain": f"[figure: {alt}]",
+        },
+        raw=True,
+    )
+
+
+def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
+    """Draw a figure as an SVG element that takes the colour of the text around it.
+
+    Parameters
+    ----------
+    figure, alt
+        As for `show`.
+    salt : str
+        Goes into the ids: a figure that stands on a page twice has one salt here and another there.
+
+    Returns
+    -------
+    str
+        One ``<svg>`` element, as wide as the page allows and no wider than it was made for. The
+        same figure always gives the same text, and its ids differ from those of other figures, so
+        that many of them can stand on one page.
+
+    Raises
+    ------
+    ValueError
+        When `alt` says nothing.
+    """
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
+    drawing = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        # Laid out once: a second time would start from the first, and move it a little.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        figure.savefig(drawing, format="svg")
+    svg = drawing.getvalue()
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
+    opening = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'role="img" aria-label="{html.escape(alt)}" viewBox="0 0 {width} {height}" '
+        f'style="--width:{float(width) * 1.25:.0f}px;width:100%;max-width:var(--width);height:auto;'
+        'stroke-linejoin:round;stroke-linecap:butt">'
+    )
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :].strip().replace(INK, "currentColor")
+    # A style sheet inside of an SVG would hold for the whole page: `opening` has its two settings.
+    for useless in ("<metadata>.*?</metadata>", "<style.*?</style>", "<!--.*?-->"):
+        body = re.sub(useless, "", body, flags=re.DOTALL)
+    # Two decimals of a point are finer than any screen, and halve the size of a page; but a factor
+    # with two decimals would shrink the letters.
+    body = re.sub(
+        r"(?:scale|matrix)\([^)]*\)|(\d+\.\d\d)\d+", lambda found: found[1] or found[0], body
+    )
+    return opening + _own_ids(body, alt + salt)
+
+
+def _own_ids(body: str, salt: str) -> str:
+    """Drop the ids that nothing refers to, and name the others by a hash of the figure.
+
+    Matplotlib makes some of them from the address of an object in memory, so they are numbered in
+    their order before the hash is taken.
+    """
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    numbers = {name: str(number) for number, name in enumerate(used)}
+    body = re.sub(
+        r' id="([^"]+)"',
+        lambda found: f' id="@{numbers[found[1]]}"' if found[1] in numbers else "",
+        body,
+    )
+    body = re.sub(
+        r'(href="#|url\(#)([^")]+)', lambda found: f"{found[1]}@{numbers[found[2]]}", body
+    )
+    mark = "f" + hashlib.sha256((body + salt).encode()).hexdigest()[:8]
+    return re.sub(r'( id="|href="#|url\(#)@', rf"\g<1>{mark}-", body)

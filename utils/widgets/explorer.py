@@ -1,0 +1,211 @@
+"""The convolution explorer as HTML: a picture of its first state, and the module that moves it.
+
+`utils.players.explorer` shows it. What happens in the page stands in ``explorer.js``; here are its
+limits, its first numbers and the picture that stands there where no script runs.
+"""
+
+import html
+import json
+from collections.abc import Mapping
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from utils import figures
+from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
+from utils.theory.reference import conv2d, conv2d_transpose
+
+LIMITS = {
+    "size": (1, 10),
+    "kernel": (1, 5),
+    "stride": (1, 4),
+    "padding": (0, 6),
+    "dilation": (1, 3),
+    "channels": (1, 3),
+    "filters": (1, 3),
+}
+
+_HERE = Path(__file__).parent
+
+
+def explorer_html(
+    settings: Mapping[str, object], image=None, weights=None, bias=0.0
+) -> tuple[str, str]:
+    """Write an explorer as HTML that stands by itself: style, numbers, picture and script.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        ``size``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``channels`` and ``filters``,
+        and ``transposed``, a bool.
+    image, weights, bias
+        As for `utils.players.explorer`.
+
+    Returns
+    -------
+    markup : str
+        Style, static picture and script; the same for the same arguments.
+    alt : str
+        The first state in words.
+
+    Raises
+    ------
+    ValueError
+        When a setting is outside of `LIMITS`, there is no output, or an array has another shape
+        than the settings say.
+    """
+    settings = _checked(settings)
+    image, weights, bias = numbers(settings, image, weights, bias)
+    drawn, alt = _picture(settings, image, weights, bias)
+    data = {
+        "limits": LIMITS,
+        "settings": settings,
+        "image": image.tolist(),
+        "weights": weights.tolist(),
+        "bias": bias.tolist(),
+    }
+    first = html.escape(json.dumps(data, separators=(",", ":")))
+    style, script = ((_HERE / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    return (
+        f'<style>\n{style}</style><div class="explorer" role="group" '
+        f'aria-label="Convolution explorer" data-settings="{first}">{drawn}</div>'
+        f'<script type="module">\n{script}</script>',
+        alt,
+    )
+
+
+def _checked(settings):
+    """Return the settings as plain Python values, in the order of `LIMITS`."""
+    checked = {}
+    for name, (least, most) in LIMITS.items():
+        value = settings[name]
+        if name == "padding" and isinstance(value, str) and value in ("valid", "same", "full"):
+            checked[name] = value
+            continue
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or not least <= value <= most:
+            words = '"valid", "same", "full" or ' if name == "padding" else ""
+            raise ValueError(
+                f"{name}={value!r}; allowed is {words}a whole number from {least} to {most}"
+            )
+        checked[name] = int(value)
+    return checked | {"transposed": bool(settings["transposed"])}
+
+
+def numbers(settings: Mapping[str, object], image=None, weights=None, bias=0.0):
+    """Give the first numbers, for the largest input and kernel that a reader can choose.
+
+    Parameters
+    ----------
+    settings, image, weights, bias
+        As for `explorer_html`.
+
+    Returns
+    -------
+    image : ndarray, shape (channels, rows, columns)
+    weights : ndarray, shape (filters, channels, rows, columns)
+    bias : ndarray, shape (filters,)
+        Given numbers first, and beyond them small whole ones.
+    """
+    most = {name: high for name, (_, high) in LIMITS.items()}
+    size, kernel, channels = settings["size"], settings["kernel"], settings["channels"]
+    c, row, column = np.indices((most["channels"], most["size"], most["size"]))
+    pixels = (3 * row + 5 * column + row * column + 2 * c) % 4
+    f, c, row, column = np.indices(
+        (most["filters"], most["channels"], most["kernel"], most["kernel"])
+    )
+    taps = (row + 2 * column + c + f) % 3 - 1
+    pixels = _put(pixels, "image", image, (size, size, channels), (2, 0, 1))
+    shape = (kernel, kernel, channels, settings["filters"])
+    taps = _put(taps, "weights", weights, shape, (3, 2, 0, 1))
+    offsets = np.zeros(most["filters"], int)
+    if np.ndim(bias) == 0:
+        bias = np.full(settings["filters"], bias)
+    return pixels, taps, _put(offsets, "bias", bias, (settings["filters"],), (0,))
+
+
+def _put(into, name, values, shape, order):
+    """Lay values over the first ones; last axes that have one entry may be left out."""
+    if values is None:
+        return into
+    values = np.asarray(values)
+    left_out = values.shape + (1,) * (len(shape) - values.ndim)
+    if left_out != shape or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError(
+            f"{name} has shape {values.shape} and dtype {values.dtype}; allowed is an array of "
+            f"finite numbers of shape {shape}"
+        )
+    values = values.reshape(shape).transpose(order)
+    into = into.astype(np.result_type(into, values))
+    into[tuple(slice(length) for length in values.shape)] = values
+    return into
+
+
+def _picture(settings, image, weights, bias):
+    """Draw the first state as SVG, and say it in words."""
+    size, kernel, stride, padding, dilation, channels, filters = (settings[n] for n in LIMITS)
+    window = stride, padding, dilation
+    x = image[None, :channels, :size, :size].transpose(0, 2, 3, 1).astype(float)
+    w = weights[:filters, :channels, :kernel, :kernel].transpose(2, 3, 1, 0).astype(float)
+    bias = bias[:filters].astype(float)
+    reach = dilation * (kernel - 1) + 1
+    if settings["transposed"]:
+        outputs = transposed_output_size(size, kernel, *window)
+        y = conv2d_transpose(x, w.transpose(0, 1, 3, 2), bias, *window)
+        first, gap = reach - 1 - padding_widths(outputs, kernel, *window)[0], stride
+        wide = outputs + reach - 1
+    else:
+        outputs = output_size(size, kernel, *window)
+        y = conv2d(x, w, bias, *window)
+        first, gap = padding_widths(size, kernel, *window)[0], 1
+        wide = size + sum(padding_widths(size, kernel, *window))
+    # Of a transposed convolution with much padding, input cells may lie outside of all windows.
+    start = min(first, 0)
+    places = first - start + gap * np.arange(size)
+    spread = np.zeros((max(wide - start, places[-1] + 1),) * 2 + (channels,))
+    spread[np.ix_(places, places)] = x[0]
+    rows = max(channels, filters)
+    cells = [len(spread), kernel, outputs]
+    scale = min(7 / (sum(cells) + 2), 0.42)  # Inches a cell.
+    made, axes = figures.figure(
+        scale * (sum(cells) + 2),
+        rows * (max(scale * max(cells), 0.5) + 0.35),
+        nrows=rows,
+        ncols=3,
+        width_ratios=cells,
+    )
+    for place in axes.flat:
+        place.axis("off")
+    for number in range(channels):
+        of = f" {number + 1}," if channels > 1 else ""
+        place = _image(axes[number, 0], spread[..., number], f"Input{of} {size}×{size}")
+        _frame(place, places[0], places[-1] - places[0] + 1, figures.COLOURS[0])
+        _frame(place, -start, reach, figures.COLOURS[1])
+        _image(axes[number, 1], w[..., number, 0], f"Kernel{of} {kernel}×{kernel}")
+    for number in range(filters):
+        of = f" {number + 1}," if filters > 1 else ""
+        place = _image(axes[number, 2], y[0, ..., number], f"Output{of} {outputs}×{outputs}")
+        _frame(place, 0, outputs, figures.COLOURS[1])
+    kind = "Transposed convolution" if settings["transposed"] else "Convolution"
+    alt = (
+        f"{kind} of a {size}×{size} input with a {kernel}×{kernel} kernel, stride {stride}, "
+        f"padding {padding}, dilation {dilation}: the output is {outputs}×{outputs}, and its first "
+        f"value is {y[0, 0, 0, 0]:.4g}."
+    )
+    return f'<div class="figure">{figures.to_svg(made, alt)}</div>', alt
+
+
+def _image(axes, values, title):
+    axes.axis("on")
+    axes.set_anchor("NW")
+    figures.image(axes, values, title, signed=True, values=True)
+    return axes
+
+
+def _frame(axes, first, cells, colour):
+    corner = (first - 0.5, first - 0.5)
+    axes.add_patch(
+        Rectangle(corner, cells, cells, fill=False, edgecolor=colour, linewidth=2.5, clip_on=False)
+    )
