@@ -1,26 +1,29 @@
 """The ledger of claims, and the tie between a claim and the verdict on it.
 
-``chapters/claims.yml`` says what each claim compares, what it expects and by which margin. The same
-entry judges the quick runs in a chapter and the recorded runs at full scale.
+``chapters/claims.yml`` says what each claim compares, what it expects and by which margin. Recorded
+runs at full scale give a verdict; the few quick runs in a chapter only say which way they point.
 """
 
 import functools
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from utils import data
-from utils.evidence import statistics as evidence
+from utils.evidence import statistics
 from utils.evidence.statistics import Estimate, Verdict
+from utils.evidence.table import columns_of, describe_runs, evaluate
 from utils.paths import LEDGER
 
 KINDS = ("exact", "measured", "exact and measured")
 
 # How a quantity is written: factor, decimals, what follows the number.
 _UNITS = {"points": (100, 2, " points"), "share": (1, 2, ""), "": (1, 3, "")}
+
+_KINDS_OF_RUNS = {"quick": "quick", "full": "recorded"}
 
 # A sign beside the word, so that the verdict does not hang on colour alone.
 SIGNS = {
@@ -33,6 +36,29 @@ SIGNS = {
 
 class LedgerError(ValueError):
     """An entry of the ledger is not as it must be; the message names claim, field and value."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of a few runs are as a claim says; too few for an interval and a verdict.
+
+    Attributes
+    ----------
+    agreeing : int
+        Pairs of runs, by seed, whose difference has the claimed direction, or lies within the
+        margin where no difference is claimed.
+    runs : int
+        All pairs of runs.
+    where : str
+        What counts: ``in the claimed direction`` or ``within the margin``.
+    """
+
+    agreeing: int
+    runs: int
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.agreeing} of {self.runs} runs {self.where}"
 
 
 @dataclass(frozen=True)
@@ -84,26 +110,65 @@ class Comparison:
         Parameters
         ----------
         frame : pandas.DataFrame
-            What ``run`` returns, or the ``frame`` of what ``recorded`` returns.
+            The table of a result of its experiment, at one scale.
 
         Returns
         -------
         utils.evidence.Estimate
             A proportion, or a difference of two, where the metric is a condition; a mean, or a
             difference of two, otherwise.
+
+        Raises
+        ------
+        ValueError
+            When the frame lacks an arm or a column, or as `utils.evidence.paired_difference` says.
         """
-        values = frame.eval(self.metric)
-        happened = values.dtype == bool
-        measured = frame.assign(**{self.metric: values.astype(float)})
+        measured, happened = self._measured(frame)
         if self.baseline is None:
-            average = evidence.proportion if happened else evidence.mean
+            average = statistics.proportion if happened else statistics.mean
             return average(measured, self.metric, self.treatment)
-        compare = evidence.proportion_difference if happened else evidence.paired_difference
+        compare = statistics.proportion_difference if happened else statistics.paired_difference
         return compare(measured, self.metric, self.treatment, self.baseline)
+
+    def tally(self, frame: pd.DataFrame) -> Tally:
+        """Count the runs that are as this comparison expects, seed by seed.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            As for `estimate`.
+
+        Returns
+        -------
+        Tally
+            An increase or a decrease counts however small it is.
+
+        Raises
+        ------
+        ValueError
+            As for `estimate`.
+        """
+        values = statistics.differences(
+            self._measured(frame)[0], self.metric, self.treatment, self.baseline
+        )
+        agreeing = {
+            "increase": values > 0,
+            "decrease": values < 0,
+            "no difference": abs(values) < self.margin,
+        }[self.expect]
+        where = (
+            "within the margin" if self.expect == "no difference" else "in the claimed direction"
+        )
+        return Tally(int(agreeing.sum()), len(values), where)
 
     def judge(self, estimate: Estimate) -> Verdict:
         """Judge an estimate by the margin and the expectation of this comparison."""
-        return evidence.judge(estimate, self.margin, self.expect)
+        return statistics.judge(estimate, self.margin, self.expect)
+
+    def _measured(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+        """Add the metric as a column of numbers, and tell whether it is a condition."""
+        values = evaluate(frame, self.metric)
+        return frame.assign(**{self.metric: values.astype(float)}), values.dtype == bool
 
     def write(self, value: float, sign: bool = False) -> str:
         """Write a value of the metric in its unit, with a sign if asked for."""
@@ -162,12 +227,16 @@ class Settlement:
     ----------
     claim : Claim
         The claim.
-    rows : tuple of (Comparison, str, Estimate, Verdict)
-        Each comparison at each scale for which there are runs.
+    rows : tuple of (Comparison, str, Estimate, Verdict or Tally)
+        Each comparison at each scale for which there are runs: a verdict at full scale, a tally at
+        quick scale.
+    ran : dict of str to str
+        What ran at each scale, in words.
     """
 
     claim: Claim
     rows: tuple
+    ran: dict[str, str] = field(default_factory=dict)
 
     def verdict(self, scale: str) -> Verdict | None:
         """Join the verdicts of all comparisons at one scale.
@@ -180,34 +249,63 @@ class Settlement:
         Returns
         -------
         utils.evidence.Verdict or None
-            None when a comparison has no runs at this scale; see `join`.
+            None at quick scale, and when a comparison has no runs at full scale; see `join`.
         """
-        verdicts = [verdict for _, known, _, verdict in self.rows if known == scale]
-        return join(verdicts) if len(verdicts) == len(self.claim.comparisons) else None
+        outcomes = self._outcomes(scale)
+        return join(outcomes) if outcomes and scale == "full" else None
 
     def summary(self, scale: str) -> str:
-        """Return the joint verdict in words, or that there is none yet."""
-        verdict = self.verdict(scale)
-        return str(verdict) if verdict else "not yet run at this scale"
+        """Return what the runs of one scale say, in words.
+
+        Parameters
+        ----------
+        scale : {"quick", "full"}
+            Which runs count.
+
+        Returns
+        -------
+        str
+            The joint verdict at full scale, how many runs are as claimed at quick scale, or that
+            not all comparisons have run.
+        """
+        outcomes = self._outcomes(scale)
+        if not outcomes:
+            return "not yet run at this scale"
+        if scale == "full" or len(outcomes) == 1:
+            return str(self.verdict(scale) or outcomes[0])
+        worst = min(outcomes, key=lambda tally: tally.agreeing / tally.runs)
+        if worst.agreeing == worst.runs:
+            return f"every run as claimed in all {len(outcomes)} comparisons"
+        return (
+            f"{worst.agreeing} of {worst.runs} runs as claimed in the worst of {len(outcomes)} "
+            "comparisons"
+        )
 
     def table(self) -> pd.DataFrame:
-        """Return one row a comparison and scale, written for a reader."""
+        """Return one row for each comparison and scale, written for a reader."""
         return pd.DataFrame(
             [
                 {
                     "what is compared": f"{html.escape(comparison.says)} "
                     f'<span class="about">(claimed: {comparison.expect}; '
                     f"margin {comparison.write(comparison.margin)})</span>",
-                    "runs": f"{scale}, {estimate.runs} seeds",
-                    "difference, 95 % interval": comparison.write_interval(estimate),
-                    "verdict": verdict_html(verdict),
+                    "runs": f"{_KINDS_OF_RUNS[scale]}, {estimate.runs} seeds",
+                    "difference, 95 % interval": comparison.write_interval(estimate)
+                    if scale == "full"
+                    else comparison.write(estimate.value, sign=True),
+                    "verdict": _outcome_html(outcome),
                 }
-                for comparison, scale, estimate, verdict in self.rows
+                for comparison, scale, estimate, outcome in self.rows
             ]
         )
 
     def __repr__(self) -> str:
         return f"{self.claim.id}: quick {self.summary('quick')}; full {self.summary('full')}"
+
+    def _outcomes(self, scale: str) -> list:
+        """Return what each comparison came to at one scale; nothing where one has not run."""
+        outcomes = [outcome for _, known, _, outcome in self.rows if known == scale]
+        return outcomes if len(outcomes) == len(self.claim.comparisons) else []
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         head = (
@@ -215,14 +313,16 @@ class Settlement:
             f"</a> {html.escape(self.claim.statement)}</p>"
         )
         body = self.table().to_html(index=False, escape=False, border=0, classes="verdicts")
-        joint = "".join(
-            f"<li>{'Quick run' if scale == 'quick' else 'Full MNIST'}: "
-            f"{verdict_html(self.verdict(scale))}</li>"
-            for scale in ("quick", "full")
-        )
+        joint = "".join(f"<li>{self._joint_html(scale)}</li>" for scale in _KINDS_OF_RUNS)
         bundle = {"text/plain": repr(self), "text/html": f"{head}{body}<ul>{joint}</ul>"}
-        # The ledger page reads the quick verdict from the stored notebook.
+        # The ledger page reads what the quick runs say from the stored notebook.
         return bundle, {"settled": {"claim": self.claim.id, "quick": self.summary("quick")}}
+
+    def _joint_html(self, scale: str) -> str:
+        ran = f" ({self.ran[scale]})" if scale in self.ran else ""
+        done = scale == "quick" and self._outcomes(scale)
+        outcome = self.summary(scale) if done else _outcome_html(self.verdict(scale))
+        return f"{_KINDS_OF_RUNS[scale].capitalize()} runs{ran}: {outcome}"
 
 
 def join(verdicts) -> Verdict:
@@ -245,6 +345,10 @@ def join(verdicts) -> Verdict:
         if decisive in verdicts:
             return decisive
     return Verdict.SUPPORTED
+
+
+def _outcome_html(outcome: Verdict | Tally | None) -> str:
+    return str(outcome) if isinstance(outcome, Tally) else verdict_html(outcome)
 
 
 def verdict_html(verdict: Verdict | None) -> str:
@@ -318,15 +422,15 @@ def serves(experiment: str, claim_id: str) -> bool:
 def settle(
     claim_id: str, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
 ) -> Settlement:
-    """Judge a claim by quick runs, by recorded full-scale runs, or by both.
+    """Settle a claim by recorded full-scale runs, and say which way quick runs point.
 
     Parameters
     ----------
     claim_id : str
         Its id in the ledger.
     quick, full : pandas.DataFrame, optional
-        What ``run`` returns, and the ``frame`` of what ``recorded`` returns. A comparison whose
-        arms have not run on all seeds of their experiment, two at least, is left open there.
+        Tables of the experiments that it rests on. A comparison whose arms have not run on all
+        seeds of their experiment, two at least, is left open there.
 
     Returns
     -------
@@ -351,14 +455,18 @@ def settle(
         return Settlement(claim, ())
     # A notebook that is run at full scale has the same runs in both.
     runs = pd.concat(frames).drop_duplicates(["experiment", "scale", "arm", "seed", "epoch"])
-    rows = []
+    rows, used = [], {}
     for comparison in claim.comparisons:
         for scale in data.SCALES:
             part = runs[(runs["experiment"] == comparison.experiment) & (runs["scale"] == scale)]
             if _comparable(part, comparison):
                 estimate = comparison.estimate(part)
-                rows.append((comparison, scale, estimate, comparison.judge(estimate)))
-    return Settlement(claim, tuple(rows))
+                full = scale == "full"
+                outcome = comparison.judge(estimate) if full else comparison.tally(part)
+                rows.append((comparison, scale, estimate, outcome))
+                used.setdefault(scale, []).append(part[part["arm"].isin(comparison.arms)])
+    ran = {scale: describe_runs(pd.concat(parts)) for scale, parts in used.items()}
+    return Settlement(claim, tuple(rows), ran)
 
 
 def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:
@@ -395,8 +503,12 @@ def _claim(entry: dict, sources: set[str]) -> Claim:
 def _comparison(name: str, entry: dict) -> Comparison:
     required = {"says", "experiment", "metric", "treatment", "expect", "margin"}
     _check_fields(f"claim {name}, comparison", entry, required, {"baseline", "unit"})
+    try:
+        columns_of(entry["metric"])
+    except ValueError as error:
+        raise LedgerError(f"claim {name}, comparison {entry['says']!r}: metric: {error}") from None
     expect, margin, unit = entry["expect"], entry["margin"], entry.get("unit", "")
-    allowed = evidence.EXPECTATIONS
+    allowed = statistics.EXPECTATIONS
     _check(name, "expect", expect, expect in allowed, f"one of {allowed}")
     positive = isinstance(margin, (int, float)) and margin is not True and margin > 0
     _check(name, "margin", margin, positive, "a number above 0")

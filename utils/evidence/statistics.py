@@ -128,9 +128,46 @@ def paired_difference(
     .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
        239-281, 2003.
     """
-    first, second = _paired(frame, metric, treatment, baseline)
+    values = differences(frame, metric, treatment, baseline)
     arms = [*_group(treatment), *_group(baseline)]
-    return _mean(first - second, frame[frame["arm"].isin(arms)])
+    return _mean(values, frame[frame["arm"].isin(arms)])
+
+
+def differences(
+    frame: pd.DataFrame,
+    metric: str,
+    treatment: str | tuple[str, ...],
+    baseline: str | tuple[str, ...] | None,
+) -> np.ndarray:
+    """Return the difference between two arms, or groups of arms, for each seed.
+
+    Parameters
+    ----------
+    frame, metric, treatment, baseline
+        As for `paired_difference`; without a baseline the values of the treatment themselves.
+
+    Returns
+    -------
+    ndarray of float, shape (seeds,)
+        In the order of the seeds.
+
+    Raises
+    ------
+    ValueError
+        When an arm or the metric is not in the frame, the arms do not have the same seeds, or a
+        run has no finite value of the metric.
+    """
+    sides = [_group(side) for side in (treatment, baseline) if side is not None]
+    groups = [[_values(frame, metric, arm) for arm in side] for side in sides]
+    first = groups[0][0].index
+    for values in (values for group in groups for values in group):
+        if list(values.index) != list(first):
+            raise ValueError(
+                f"treatment={treatment!r} and baseline={baseline!r} have the seeds "
+                f"{list(first)} and {list(values.index)}; pairs need the same ones"
+            )
+    means = [np.mean([values.to_numpy(float) for values in group], axis=0) for group in groups]
+    return means[0] if baseline is None else means[0] - means[1]
 
 
 def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
@@ -373,20 +410,6 @@ def _values(frame: pd.DataFrame, metric: str, arm: str) -> pd.Series:
 
 def _group(arms: str | tuple[str, ...]) -> tuple[str, ...]:
     return (arms,) if isinstance(arms, str) else tuple(arms)
-
-
-def _paired(frame, metric, treatment, baseline) -> tuple[np.ndarray, np.ndarray]:
-    groups = [
-        [_values(frame, metric, arm) for arm in _group(side)] for side in (treatment, baseline)
-    ]
-    first = groups[0][0].index
-    for values in (*groups[0], *groups[1]):
-        if list(values.index) != list(first):
-            raise ValueError(
-                f"treatment={treatment!r} and baseline={baseline!r} have the seeds "
-                f"{list(first)} and {list(values.index)}; pairs need the same ones"
-            )
-    return tuple(np.mean([values.to_numpy(float) for values in group], axis=0) for group in groups)
 
 
 def _count(frame, metric, arm) -> tuple[int, int]:

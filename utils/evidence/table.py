@@ -1,25 +1,37 @@
 """One tidy table for each experiment: a row for each run and epoch."""
 
+import ast
+import operator
+
 import pandas as pd
+
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Lt: operator.lt,
+    ast.Gt: operator.gt,
+}
 
 # What `table` puts in front of a run's metrics.
 LEADING = ("experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size")
 
 
 def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
-    """Turn records into the tidy table that `run` describes.
+    """Turn records into one tidy table.
 
     Parameters
     ----------
     records : list of dict
-        Finished runs.
+        Finished runs, as `utils.evidence.records.RecordFile.read` gives them.
     name, scale : str
         What stands in the columns ``experiment`` and ``scale``.
 
     Returns
     -------
     pandas.DataFrame
-        One row a run and epoch; empty, but with its leading columns, when there are no records.
+        One row for each run and epoch; without records only the leading columns.
     """
     rows = []
     for record in records:
@@ -47,16 +59,105 @@ def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     frame : pandas.DataFrame
-        What `run` returns.
+        From `table`, of one experiment or several.
 
     Returns
     -------
     pandas.DataFrame
-        One row an experiment, scale, arm and seed.
+        One row for each experiment, scale, arm and seed.
     """
     frame = frame.reset_index(drop=True)  # Tables that were joined repeat their row numbers.
     last = frame.groupby(["experiment", "scale", "arm", "seed"], sort=False)["epoch"].idxmax()
     return frame.loc[last].reset_index(drop=True)
+
+
+def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
+    """Evaluate a metric that may be written as an expression of columns.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A tidy table.
+    expression : str
+        Names of columns, numbers, ``+ - * / < >`` and parentheses, such as
+        ``train_accuracy - test_accuracy`` or ``test_accuracy < 0.5``.
+
+    Returns
+    -------
+    pandas.Series
+        One value for each row of `frame`: true or false where the expression compares.
+
+    Raises
+    ------
+    ValueError
+        When the expression holds anything else, or names what is not a column.
+    """
+    unknown = [name for name in columns_of(expression) if name not in frame.columns]
+    if unknown:
+        raise ValueError(f"expression={expression!r}; the frame has {list(frame.columns)}")
+
+    def value(node):
+        match node:
+            case ast.Name(id=name):
+                return frame[name]
+            case ast.Constant(value=number):
+                return number
+            case ast.UnaryOp(operand=operand):
+                return -value(operand)
+            case ast.BinOp(left=left, op=op, right=right):
+                return _OPERATORS[type(op)](value(left), value(right))
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return _OPERATORS[type(op)](value(left), value(right))
+
+    return value(ast.parse(expression, mode="eval").body)
+
+
+def columns_of(expression: str) -> tuple[str, ...]:
+    """Check an expression for `evaluate`, without evaluating it.
+
+    Parameters
+    ----------
+    expression : str
+        As for `evaluate`.
+
+    Returns
+    -------
+    tuple of str
+        The columns that it names, each once.
+
+    Raises
+    ------
+    ValueError
+        When the expression holds anything but what `evaluate` allows, or names no column.
+    """
+    allowed = ValueError(
+        f"expression={expression!r}; allowed are names of columns, numbers, + - * / < > and "
+        "parentheses, with at least one name"
+    )
+    try:
+        tree = ast.parse(expression, mode="eval").body
+        names = dict.fromkeys(_names(tree))
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+        raise allowed from None
+    if not names:
+        raise allowed
+    return tuple(names)
+
+
+def _names(node: ast.expr) -> list[str]:
+    """Return the names in an expression; what is not allowed is a ValueError."""
+    match node:
+        case ast.Name(id=name):
+            return [name]
+        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+            return []
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _names(operand)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _names(left) + _names(right)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
+            return _names(left) + _names(right)
+    raise ValueError(f"{type(node).__name__} is not allowed")
 
 
 def describe_runs(frame: pd.DataFrame) -> str:
@@ -65,13 +166,13 @@ def describe_runs(frame: pd.DataFrame) -> str:
     Parameters
     ----------
     frame : pandas.DataFrame
-        A tidy table of one experiment at one scale.
+        A tidy table of one experiment or several, at one scale.
 
     Returns
     -------
     str
-        Such as ``60,000 images, 5 epochs, 20 seeds``; ranges where arms differ, and ``no runs``
-        where there are none.
+        Such as ``60,000 images, 5 epochs, 20 seeds``; ranges where arms or experiments differ, and
+        ``no runs`` where there are none.
     """
     if frame.empty:
         return "no runs"
@@ -79,7 +180,7 @@ def describe_runs(frame: pd.DataFrame) -> str:
     counts = {
         "image": last["train_size"],
         "epoch": last["epoch"],
-        "seed": last.groupby("arm", sort=False)["seed"].nunique(),
+        "seed": last.groupby(["experiment", "arm"], sort=False)["seed"].nunique(),
     }
     parts = []
     for noun, values in counts.items():
