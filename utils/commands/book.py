@@ -1,6 +1,6 @@
 """Builds the book, and checks that every page of the table of contents is there.
 
-``python -m utils.book`` is what ``make book`` runs.
+``python -m utils.commands.book`` is what ``make book`` runs.
 
 Version 2 of jupyter-book builds nothing from this book's settings and still reports success,
 so the exit status of the builder alone proves nothing: the pages are looked for one by one.
@@ -134,7 +134,7 @@ def build(source=ROOT, output=None):
 def main(arguments=None):
     """Build the book of this repository and print where it is."""
     parser = argparse.ArgumentParser(
-        prog="python -m utils.book", description=__doc__.split("\n")[0]
+        prog="python -m utils.commands.book", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
     parser.add_argument("--output", type=Path, help="folder to make _build/html in")

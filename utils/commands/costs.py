@@ -1,7 +1,6 @@
 """What the missing runs will cost, by the seconds that are recorded; and how far they have come."""
 
 import contextlib
-import os
 import threading
 import time
 from collections import defaultdict
@@ -12,8 +11,8 @@ from statistics import median
 from joblib import cpu_count
 from tqdm import tqdm
 
-from utils.commands.plan import Notebook, Planned
-from utils.evidence.records import RecordFile, key
+from utils.commands.plan import Notebook, Planned, name_of
+from utils.evidence.records import RecordFile
 
 # Seconds between two looks at the files of records, and between two lines without a terminal.
 _LOOK_SECONDS, _LINE_SECONDS = 1.0, 60.0
@@ -33,7 +32,7 @@ class Costs:
         for path in sorted(Path(results).glob("*.jsonl")):
             for record in RecordFile(path).read()[0]:
                 if isinstance(record.get("seconds"), (int, float)):
-                    for level in self._levels(path.stem, key(record)):
+                    for level in _levels(path.stem, record["arm"], record["fingerprint"]):
                         seconds[level].append(record["seconds"])
         self._medians = {level: median(found) for level, found in seconds.items()}
 
@@ -56,15 +55,15 @@ class Costs:
         """
         return (experiment,) in self._medians
 
-    def of(self, experiment: str, run: tuple) -> float | None:
+    def of(self, planned: Planned, arm: str) -> float | None:
         """Estimate the seconds of one run.
 
         Parameters
         ----------
-        experiment : str
-            Its name.
-        run : tuple
-            The `key` of its record.
+        planned : Planned
+            Its experiment.
+        arm : str
+            Name of its arm.
 
         Returns
         -------
@@ -72,18 +71,18 @@ class Costs:
             The median of the runs of its arm that still count; or else of all recorded runs of
             its arm; of its experiment; of any experiment. None when nothing is recorded at all.
         """
-        levels = self._levels(experiment, run)
+        levels = _levels(planned.name, arm, planned.requirements.fingerprints[arm])
         return next((self._medians[each] for each in levels if each in self._medians), None)
 
-    def shared(self, planned: Planned, run: tuple, jobs: int) -> float | None:
+    def shared(self, planned: Planned, arm: str, jobs: int) -> float | None:
         """Estimate what one run adds to the whole time where several are trained at a time.
 
         Parameters
         ----------
         planned : Planned
             Its experiment.
-        run : tuple
-            The `key` of its record.
+        arm : str
+            Name of its arm.
         jobs : int
             How many are trained at a time.
 
@@ -92,60 +91,58 @@ class Costs:
         float or None
             As `of`, divided by as many as there are cores for.
         """
-        seconds = self.of(planned.name, run)
-        together = 1 if planned.alone else min(jobs, cpu_count())
+        seconds = self.of(planned, arm)
+        together = 1 if planned.exclusive else min(jobs, cpu_count())
         return None if seconds is None else seconds / together
 
-    @staticmethod
-    def _levels(experiment: str, run: tuple) -> list[tuple]:
-        arm, _, fingerprint = run
-        return [(experiment, arm, fingerprint), (experiment, arm), (experiment,), ()]
+
+def _levels(experiment: str, arm: str, fingerprint: dict) -> list[tuple]:
+    """Name the groups of runs that a run belongs to, from the closest to all of them."""
+    exact = tuple(sorted(fingerprint.items()))
+    return [(experiment, arm, exact), (experiment, arm), (experiment,), ()]
 
 
-def describe(found: Notebook, costs: Costs) -> str:
+def describe(notebook: Notebook, costs: Costs) -> str:
     """Say what is missing in a notebook and what it will cost.
 
     Parameters
     ----------
-    found : Notebook
-        From `notebooks`.
+    notebook : Notebook
+        From `utils.commands.plan.notebook`.
     costs : Costs
-        From the same results.
+        From the recorded runs.
 
     Returns
     -------
     str
         A line for the notebook and one for each experiment; more where something is amiss.
     """
-    name = os.path.relpath(found.path)
-    lines = [name]
-    if found.problem:
-        lines.append(f"  not to be read without running it, so it will be run ({found.problem})")
-        if found.experiments:
-            lines.append("  its stored outputs, which may be older than its source, say:")
-    for each in found.experiments:
-        missing = each.missing()
-        lines.append(f"  {each.name}: {_cost_of(each, missing, costs)}")
-        if each.changed:
-            parts = "; ".join(f"{arm} ({', '.join(why)})" for arm, why in each.changed.items())
+    lines = [name_of(notebook.path)]
+    if notebook.problem:
+        lines.append(f"  {notebook.problem}: it is run")
+        if notebook.experiments:
+            lines.append("  its outputs, which may be older than its code, tell:")
+    for planned in notebook.experiments:
+        lines.append(f"  {planned.name}: {_cost_of(planned, costs)}")
+        if planned.changed:
+            parts = "; ".join(f"{arm} ({', '.join(why)})" for arm, why in planned.changed.items())
             lines.append(f"    older records no longer count, because these changed: {parts}")
-        damaged = each.file.read()[1]
+        damaged = planned.file.read()[1]
         if damaged:
             numbers = ", ".join(map(str, damaged))
-            lines.append(f"    {each.file.path.name} has lines that are no records: {numbers}")
-        if each.outdated:
-            lines.append(f"    its page is older; `make notebooks NOTEBOOK={name}` renews it")
+            lines.append(f"    {planned.file.path.name} has lines that are no records: {numbers}")
     return "\n".join(lines)
 
 
-def _cost_of(each: Planned, missing: list, costs: Costs) -> str:
+def _cost_of(planned: Planned, costs: Costs) -> str:
+    missing, total = planned.missing(), len(planned.requirements.runs)
     if not missing:
-        return f"all {len(each.runs)} runs are recorded"
-    text = f"{len(missing)} of {len(each.runs)} runs are missing"
-    seconds = [costs.of(each.name, run) for run in missing]
+        return f"all {total} runs are recorded"
+    text = f"{len(missing)} of {total} runs are missing"
+    seconds = [costs.of(planned, arm) for arm, _ in missing]
     if None in seconds:
         return text
-    guess = "" if costs.knows(each.name) else ", guessed from other experiments"
+    guess = "" if costs.knows(planned.name) else ", guessed from other experiments"
     return f"{text}, {duration(sum(seconds))}{guess}"
 
 
@@ -184,10 +181,12 @@ class Progress:
 
     def __init__(self, experiments: Iterable[Planned], costs: Costs, jobs: int = 1):
         self._experiments = list(experiments)
+        # Before the files are read: what is written in the meantime is seen at the next look.
+        self._stamps = [_stamp(planned.file.path) for planned in self._experiments]
         self._open = {
-            (number, run): costs.shared(each, run, jobs) or 1.0
-            for number, each in enumerate(self._experiments)
-            for run in each.missing()
+            (number, run): costs.shared(planned, run[0], jobs) or 1.0
+            for number, planned in enumerate(self._experiments)
+            for run in planned.missing()
         }
         self._runs, self._cost = len(self._open), sum(self._open.values())
         self._known = costs.known
@@ -223,10 +222,13 @@ class Progress:
     def look(self) -> bool:
         """Look into the files of records; True when runs were added."""
         before = len(self._open)
-        for number, each in enumerate(self._experiments):
-            still = {(number, run) for run in each.missing()}
-            for run in [run for run in self._open if run[0] == number and run not in still]:
-                del self._open[run]
+        for number, planned in enumerate(self._experiments):
+            stamp = _stamp(planned.file.path)
+            if stamp != self._stamps[number]:
+                still = {(number, run) for run in planned.missing()}
+                for run in [run for run in self._open if run[0] == number and run not in still]:
+                    del self._open[run]
+                self._stamps[number] = stamp
         return len(self._open) < before
 
     def _watch(self) -> None:
@@ -242,3 +244,12 @@ class Progress:
         elif time.monotonic() - self._line > _LINE_SECONDS:
             self._line = time.monotonic()
             print(f"      {self}", flush=True)
+
+
+def _stamp(path: Path) -> tuple | None:
+    """Tell one state of a file from another without reading it."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size

@@ -1,27 +1,29 @@
 """Runs the notebooks: at full scale for their records, or at quick scale for their pages.
 
-``python -m utils.results`` is what ``make results`` runs: every notebook that holds an
-experiment with runs that are not recorded yet, on full MNIST. It says first what is missing and
-what it will cost. Only what the experiments record counts; outputs are discarded. What is
-recorded already is not run again, so a run that was stopped goes on where it stood.
+``python -m utils.commands.notebooks`` is what ``make results`` runs: on full MNIST every notebook
+with an experiment of which runs are not recorded yet, or whose code has changed since it was
+stored. It says first what is missing and what it will cost. Only what the experiments record
+counts; outputs are discarded. What is recorded already is not run again, so a run that was stopped
+goes on where it stood.
 
-``python -m utils.results --store`` is what ``make notebooks`` runs: every notebook at quick
-scale, with its outputs stored in place.
+``python -m utils.commands.notebooks --store`` is what ``make notebooks`` runs: every notebook at
+quick scale, with its outputs and a hash of its code stored in place.
 """
 
 import argparse
 import asyncio
+import contextlib
+import copy
 import difflib
 import os
-import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import nbformat
-import yaml
 from joblib import cpu_count
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -29,15 +31,17 @@ from tqdm import tqdm
 
 from utils.commands import book, plan
 from utils.commands.costs import Costs, Progress, describe, duration
+from utils.evidence.claims import load_ledger
 from utils.evidence.records import RESULTS
+from utils.evidence.stored import CODE_KEY, Page, code_hash
 from utils.experiments.backends import dask as cluster
 from utils.experiments.backends import local as processes
+from utils.paths import LEDGER, ROOT
 
-LEDGER = Path("chapters") / "claims.yml"
-
-# All that a notebook keeps about its kernel: versions and paths of one machine stay out.
+# All that a notebook keeps about its kernel: versions and paths of one machine stay out. By the
+# extension of its files `jupyter nbconvert --to script` names what it writes.
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+LANGUAGE = {"file_extension": ".py", "name": "python"}
 
 
 class NotebookError(RuntimeError):
@@ -53,17 +57,18 @@ class _Client(NotebookClient):
         self.stopped = False
 
     async def async_start_new_kernel(self, **settings):
-        task = asyncio.current_task()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-        def stop():
+        def stop(*_):
             # To nbclient a cancelled cell and a dead kernel are one and the same error.
             self.stopped = True
-            task.cancel()
+            loop.call_soon_threadsafe(task.cancel)
 
-        try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
-        except RuntimeError:  # Windows has no such handlers
-            pass
+        # Windows has no handlers in the loop; so nbclient's own, where it has one, is replaced.
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, stop)
         await super().async_start_new_kernel(**settings)
 
     def process_message(self, msg, cell, cell_index):
@@ -76,7 +81,7 @@ class _Client(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def execute(path, scale, claim=None, scheduler=None, jobs=1):
+def execute(path, scale, claim=None, scheduler=None, jobs=1, progress="none"):
     """Run one notebook from its first cell to its last in a kernel of its own.
 
     Parameters
@@ -91,6 +96,8 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1):
         What the kernel's ``MNIST_SCHEDULER`` says: the Dask cluster that trains.
     jobs : int
         What the kernel's ``MNIST_JOBS`` says: how many runs at full scale are trained at a time.
+    progress : {"none", "terminal"}
+        What the kernel's ``MNIST_PROGRESS`` says: whether it shows how far each experiment is.
 
     Returns
     -------
@@ -115,8 +122,7 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1):
     environment = {
         **os.environ,
         "MNIST_SCALE": scale,
-        # At full scale the progress of all notebooks is shown, and not that of one experiment.
-        "MNIST_PROGRESS": "terminal" if scale == "quick" else "none",
+        "MNIST_PROGRESS": progress,
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         "MNIST_JOBS": str(jobs),
     }
@@ -131,6 +137,7 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1):
         record_timing=False,
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         # What a cell writes comes as a message; left open, the kernel's stderr would show it twice.
         asyncio.run(client.async_execute(env=environment, stderr=subprocess.DEVNULL))
@@ -142,6 +149,9 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1):
         if client.stopped:
             raise KeyboardInterrupt from None
         raise NotebookError(f"the kernel died (out of memory?): {error}") from None
+    finally:
+        if signal.getsignal(signal.SIGINT) is not on_interrupt:
+            signal.signal(signal.SIGINT, on_interrupt)
     return notebook, client.stderr_of_cell
 
 
@@ -165,8 +175,8 @@ def tidy(notebook, stderr=None):
     Returns
     -------
     nbformat.NotebookNode
-        Without progress bars, machine and versions; with names of cells and widgets that depend
-        on their place alone.
+        Without progress bars, machine and versions; with a hash of its code, and names of cells
+        that depend on their place alone.
 
     Raises
     ------
@@ -178,15 +188,10 @@ def tidy(notebook, stderr=None):
         loose = [line for line in text.split("\n") if line.strip() and not line.startswith("\r")]
         if loose:
             raise NotebookError(f"cell {position} wrote to its standard error: {loose[0].strip()}")
-    text = nbformat.writes(notebook)
-    widgets = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
-    for number, model in enumerate(widgets):
-        text = text.replace(model, f"widget-{number:05d}")
-    result = nbformat.reads(text, as_version=4)
-    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
-    if widgets:
-        metadata["widgets"] = result.metadata["widgets"]
-    result.metadata = nbformat.from_dict(metadata)
+    result = copy.deepcopy(notebook)
+    result.metadata = nbformat.from_dict(
+        {CODE_KEY: code_hash(result), "kernelspec": KERNEL, "language_info": LANGUAGE}
+    )
     result.nbformat, result.nbformat_minor = 4, 5
     seen = set()
     for position, cell in enumerate(result.cells):
@@ -220,34 +225,15 @@ def store(notebook, path):
         half.unlink(missing_ok=True)
 
 
-def holds_experiment(path):
-    """Say whether a code cell of a notebook defines an experiment.
-
-    Parameters
-    ----------
-    path : path
-        The notebook.
-
-    Returns
-    -------
-    bool
-    """
-    notebook = nbformat.read(path, as_version=4)
-    return any(
-        cell.cell_type == "code" and re.search(r"\bExperiment\s*\(", cell.source)
-        for cell in notebook.cells
-    )
-
-
-def notebook_of_claim(claim, root=book.ROOT):
+def notebook_of_claim(claim, source=ROOT):
     """Notebook of the chapter that settles a claim.
 
     Parameters
     ----------
     claim : str
         Its id in the ledger, ``chapters/claims.yml``.
-    root : path
-        The repository.
+    source : path
+        Folder that holds ``_toc.yml``.
 
     Returns
     -------
@@ -258,25 +244,24 @@ def notebook_of_claim(claim, root=book.ROOT):
     ValueError
         If the ledger has no such claim, or the book does not have its chapter yet.
     """
-    root = Path(root)
-    ledger = yaml.safe_load((root / LEDGER).read_text(encoding="utf-8"))
-    chapters = {entry["id"]: entry["chapter"] for entry in ledger["claims"]}
-    if claim not in chapters:
-        near = ", ".join(difflib.get_close_matches(str(claim), chapters, n=3))
+    ledger = load_ledger()
+    if claim not in ledger:
+        near = ", ".join(difflib.get_close_matches(str(claim), ledger, n=3))
         hint = f"; did you mean {near}?" if near else ", which lists the ids that are allowed"
-        raise ValueError(f"claim={claim!r} is not in {LEDGER}{hint}")
-    for path in book.notebooks(root):
-        if path.stem == chapters[claim]:
+        raise ValueError(f"claim={claim!r} is not in {LEDGER.name}{hint}")
+    chapter = ledger[claim].chapter
+    for path in book.notebooks(source):
+        if path.stem == chapter:
             return path
     raise ValueError(
-        f"claim={claim!r} belongs to the chapter {chapters[claim]!r}, which is not in _toc.yml yet"
+        f"claim={claim!r} belongs to the chapter {chapter!r}, which is not in _toc.yml"
     )
 
 
 def main(arguments=None):
     """Run the notebooks and report; see the module's text."""
     parser = argparse.ArgumentParser(
-        prog="python -m utils.results",
+        prog="python -m utils.commands.notebooks",
         description="Run the experiments on full MNIST and record them; resumes where it stood.",
     )
     parser.add_argument("notebooks", nargs="*", type=Path, help="these alone (all by default)")
@@ -323,12 +308,9 @@ def main(arguments=None):
         paths = _chosen(options)
     except (ValueError, cluster.ClusterError) as error:
         parser.error(str(error))
-    if not paths:
-        print("No notebook of the book holds an experiment yet.")
-        return 0
     try:
         if options.store:
-            return _report(_run_all(paths, "quick"))
+            return _store_all(paths)
         return _complete(paths, options.claim, scheduler, jobs)
     except KeyboardInterrupt:
         print("\nStopped.", "" if options.store else "The finished runs are recorded.")
@@ -348,70 +330,98 @@ def _usual_jobs():
 def _chosen(options):
     if options.claim:
         return [notebook_of_claim(options.claim)]
-    if options.notebooks:
-        return options.notebooks
-    paths = book.notebooks()
-    return paths if options.store else [path for path in paths if holds_experiment(path)]
+    return options.notebooks or book.notebooks()
+
+
+def _store_all(paths):
+    """Run notebooks at quick scale and store their outputs; the exit status."""
+    failures = {}
+    for number, path in enumerate(paths, start=1):
+        with _reported(f"[{number}/{len(paths)}]", path, "quick", failures):
+            notebook, stderr = execute(path, "quick", progress="terminal")
+            store(tidy(notebook, stderr), path)
+    return _report(failures)
 
 
 def _complete(paths, claim=None, scheduler=None, jobs=1):
     """Run what is missing at full scale, after having said what that is; the exit status."""
-    print("Looking for what is missing at full scale, without training ...", flush=True)
-    costs, found = Costs(RESULTS), []
-    for notebook in plan.notebooks(paths, RESULTS):
-        found.append(notebook.of_claim(claim) if claim else notebook)
-        print(describe(found[-1], costs), flush=True)
-    to_run = [notebook for notebook in found if notebook.open]
-    experiments = [each for notebook in to_run for each in notebook.experiments]
-    missing = [(each, run) for each in experiments for run in each.missing()]
+    costs, notebooks = Costs(RESULTS), []
+    for path in paths:
+        notebook = plan.notebook(path)
+        notebooks.append(notebook.of_claim(claim) if claim else notebook)
+        if notebooks[-1].experiments or notebooks[-1].problem:
+            print(describe(notebooks[-1], costs), flush=True)
+    # What those ask for whose code has changed is not known, so no progress can be told of them.
+    to_run = sorted((each for each in notebooks if each.open), key=lambda each: bool(each.problem))
     if not to_run:
-        print(f"Nothing is missing{f' for {claim}' * bool(claim)}: there is nothing to run.")
+        print(
+            f"Nothing is missing{f' for {claim}' * bool(claim)}: there is nothing to run. (After a "
+            "change of what is imported from utils, run `make notebooks` first.)"
+        )
         return 0
-    seconds = sum(costs.shared(each, run, jobs) or 0 for each, run in missing)
-    price = f"{duration(seconds)} of training" if costs.known else "nothing recorded says how long"
-    how = "one run after the other" if jobs == 1 else f"up to {jobs} runs at a time"
-    guessed = sum(not costs.knows(each.name) for each, _ in missing)
-    if costs.known and guessed:
-        how += f"; for {guessed} of them guessed from other experiments"
-    print(
-        f"Missing: {len(missing)} runs in {len(to_run)} of {len(found)} notebooks, {price} "
-        f"(as recorded, {how}). Stop it at any time: it goes on from there.\n"
-    )
-    with Progress(experiments, costs, jobs):
-        failures = _run_all([notebook.path for notebook in to_run], "full", claim, scheduler, jobs)
+    known = [each for notebook in to_run if not notebook.problem for each in notebook.experiments]
+    print(_price(known, len(to_run), len(notebooks), costs, jobs))
+    failures = {}
+    with contextlib.ExitStack() as shown:
+        if known:
+            shown.enter_context(Progress(known, costs, jobs))
+        for number, notebook in enumerate(to_run, start=1):
+            if notebook.problem:
+                shown.close()
+            progress = "terminal" if notebook.problem else "none"
+            with _reported(f"[{number}/{len(to_run)}]", notebook.path, "full", failures):
+                executed, _ = execute(notebook.path, "full", claim, scheduler, jobs, progress)
+                _require_complete(notebook, executed, claim)
     for notebook in to_run:
-        name = os.path.relpath(notebook.path)
-        left = sum(len(each.missing()) for each in notebook.experiments)
-        if left and name not in failures:
-            failures[name] = (
-                f"{left} runs are missing still: does it hand each experiment to run(), and was "
-                "it changed in the meantime?"
-            )
-        elif not left:
+        name = plan.name_of(notebook.path)
+        if name not in failures:
             print(f"`make notebooks NOTEBOOK={name}` shows the new runs on its page.")
     return _report(failures)
 
 
-def _run_all(paths, scale, claim=None, scheduler=None, jobs=1):
-    """Run notebooks one after the other, and return the names and the faults of those that fail."""
-    failures = {}
-    for number, path in enumerate(paths, start=1):
-        name = os.path.relpath(path)
-        _say(f"[{number}/{len(paths)}] {name}, {scale} scale")
-        start = time.monotonic()
-        try:
-            notebook, stderr = execute(path, scale, claim, scheduler, jobs)
-            if scale == "quick":
-                store(tidy(notebook, stderr), path)
-        except NotebookError as error:
-            failures[name] = str(error)
-            _say(f"      failed: {error}", sys.stderr)
-        except KeyboardInterrupt:
-            _say(f"      stopped in {name}")
-            raise
-        else:
-            _say(f"      {time.monotonic() - start:.0f} s")
-    return failures
+def _price(known, count, total, costs, jobs):
+    """Say what is missing in all, and what it will cost."""
+    missing = [(planned, arm) for planned in known for arm, _ in planned.missing()]
+    text = f"To run: {count} of {total} notebooks"
+    if missing:
+        seconds = sum(costs.shared(planned, arm, jobs) or 0 for planned, arm in missing)
+        price = f"{duration(seconds)} of training" if costs.known else "how long is not known"
+        how = "one run after the other" if jobs == 1 else f"up to {jobs} runs at a time"
+        guessed = sum(not costs.knows(planned.name) for planned, _ in missing)
+        if costs.known and guessed:
+            how += f"; for {guessed} of them guessed from other experiments"
+        text += f", {len(missing)} runs are missing, {price} (as recorded, {how})"
+    return f"{text}. Stop it at any time: it goes on from there.\n"
+
+
+def _require_complete(before, executed, claim):
+    """Refuse a notebook of which runs are missing after it ran at full scale."""
+    after = plan.Notebook(before.path, plan.experiments(Page.of(executed)))
+    after = after.of_claim(claim) if claim else after
+    expected = () if before.problem else before.experiments
+    named = {planned.name: planned for planned in (*expected, *after.experiments)}
+    left = {name: len(planned.missing()) for name, planned in named.items() if planned.missing()}
+    if left:
+        counts = ", ".join(f"{count} of {name}" for name, count in left.items())
+        raise NotebookError(f"runs are missing still: {counts}; does it run and show each of them?")
+
+
+@contextlib.contextmanager
+def _reported(number, path, scale, failures):
+    """Say which notebook is run and how that ends, and note what fails under its name."""
+    name = plan.name_of(path)
+    _say(f"{number} {name}, {scale} scale")
+    start = time.monotonic()
+    try:
+        yield
+    except NotebookError as error:
+        failures[name] = str(error)
+        _say(f"      failed: {error}", sys.stderr)
+    except KeyboardInterrupt:
+        _say(f"      stopped in {name}")
+        raise
+    else:
+        _say(f"      {time.monotonic() - start:.0f} s")
 
 
 def _say(text, file=None):

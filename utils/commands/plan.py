@@ -1,60 +1,56 @@
-"""What the notebooks ask for at full scale, and what of it is missing.
+"""What of a notebook's experiments is missing at full scale, without running it.
 
-The experiments of a notebook are read from its source, without training and in a process of their
-own; where that cannot be done, from its stored outputs. What is missing follows from the files of
-records.
+Its stored outputs tell what a record must match to count, as long as its code is the one that gave
+them; what is missing then follows from the files of records. Where its code has changed, only a
+run can tell.
 """
 
-import multiprocessing
-import signal
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from utils.commands import definitions
-from utils.evidence.records import RecordFile, key
-
-# Long enough to start TensorFlow on a busy machine and to build the networks of one notebook.
-_READING_SECONDS = 120
+from utils.evidence import claims
+from utils.evidence.records import RecordFile, Requirements
+from utils.evidence.stored import Page
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Planned:
     """One experiment at full scale.
 
     Attributes
     ----------
-    name : str
-        Of the experiment.
-    claims : tuple of str or None
-        The claims that it is run for; None when they are not known.
-    file : RecordFile
-        Its recorded runs.
-    runs : dict of tuple to (str, int)
-        Arm and seed of each run that it asks for, by the key that its record must have.
-    changed : dict of str to tuple of str
-        Arms whose older records no longer count, with the parts that changed.
-    alone : bool
+    requirements : Requirements
+        What its records must match to count.
+    exclusive : bool
         True when its runs are trained one after the other.
-    outdated : bool
-        True when the stored page waits for other records than its source asks for.
     """
 
-    name: str
-    claims: tuple[str, ...] | None
-    file: RecordFile
-    runs: dict
-    changed: dict = field(default_factory=dict)
-    alone: bool = False
-    outdated: bool = False
+    requirements: Requirements
+    exclusive: bool = False
 
-    def missing(self) -> list[tuple]:
-        """Return the keys of the runs that are not recorded by now."""
-        recorded = self.file.keys()
-        return [run for run in self.runs if run not in recorded]
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.requirements.experiment
+
+    @property
+    def file(self) -> RecordFile:
+        """Its recorded runs."""
+        return self.requirements.file
+
+    @property
+    def changed(self) -> dict[str, tuple[str, ...]]:
+        """Arms whose older records no longer count, with the parts that changed."""
+        return self.requirements.changed(self.file.read()[0])
+
+    def missing(self) -> list[tuple[str, int]]:
+        """Return arm and seed of the runs that are not recorded by now."""
+        recorded = self.requirements.counting(self.file.read()[0])
+        return [run for run in self.requirements.runs.values() if run not in recorded]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Notebook:
     """The experiments of one notebook.
 
@@ -63,29 +59,28 @@ class Notebook:
     path : pathlib.Path
         The notebook.
     experiments : tuple of Planned
-        In its order.
+        Those whose results its outputs show, in that order.
     problem : str
-        Why its source could not be read, if so; the experiments are then those of its stored
-        outputs, and there may be others.
+        Why its outputs may not tell what its code asks for; empty when they do.
     """
 
     path: Path
     experiments: tuple[Planned, ...]
     problem: str = ""
 
-    def of_claim(self, claim: str) -> "Notebook":
-        """Keep the experiments that are run for one claim, or may be."""
-        kept = [each for each in self.experiments if each.claims is None or claim in each.claims]
-        return replace(self, experiments=tuple(kept))
-
     @property
     def open(self) -> bool:
         """True when it has to be run: something is missing, or it is not known what."""
-        return bool(self.problem) or any(each.missing() for each in self.experiments)
+        return bool(self.problem) or any(planned.missing() for planned in self.experiments)
+
+    def of_claim(self, claim_id: str) -> "Notebook":
+        """Keep the experiments that have to be run for one claim."""
+        serving = [each for each in self.experiments if claims.serves(each.name, claim_id)]
+        return replace(self, experiments=tuple(serving))
 
 
-def notebook(path) -> Notebook:
-    """Read the experiments of one notebook from its source, in this process.
+def notebook(path: Path | str) -> Notebook:
+    """Read what a notebook asks for from its stored outputs.
 
     Parameters
     ----------
@@ -95,116 +90,35 @@ def notebook(path) -> Notebook:
     Returns
     -------
     Notebook
-
-    Raises
-    ------
-    utils.definitions.DefinitionError
-        When they cannot be read without running it.
     """
-    stored = {each["experiment"]: each for each in _stored(path)}
-    return Notebook(
-        Path(path),
-        tuple(
-            Planned(
-                name=name,
-                claims=found.experiment.claims,
-                file=found.experiment.record_file,
-                runs=_runs(found.requirements),
-                changed=found.changed,
-                alone=found.experiment.alone,
-                outdated=stored.get(name) != found.requirements,
-            )
-            for name, found in definitions.recorded_in(path).items()
-        ),
-    )
+    page = Page.read(path)
+    if not page.stored:
+        problem = "it has never been stored by `make notebooks`"
+    else:
+        problem = "" if page.current else "its code has changed since it was stored"
+    return Notebook(Path(path), experiments(page), problem)
 
 
-def notebooks(paths: Iterable, results: Path) -> Iterator[Notebook]:
-    """Read the experiments of several notebooks, in a process of their own.
+def experiments(page: Page) -> tuple[Planned, ...]:
+    """Plan the experiments whose results a notebook's outputs show.
 
     Parameters
     ----------
-    paths : iterable of path
-        The notebooks.
-    results : pathlib.Path
-        Folder of the recorded runs of a notebook whose source cannot be read.
+    page : utils.evidence.stored.Page
+        What the outputs tell.
 
-    Yields
-    ------
-    Notebook
-        One a path, as soon as it is known.
+    Returns
+    -------
+    tuple of Planned
     """
-    reader = _Reader()
+    return tuple(
+        Planned(required, name in page.exclusive) for name, required in page.requirements.items()
+    )
+
+
+def name_of(path: Path | str) -> str:
+    """Write the path of a notebook as a reader would type it here."""
     try:
-        for path in paths:
-            answer = reader.ask(path)
-            if isinstance(answer, Notebook):
-                yield answer
-            else:
-                experiments = (
-                    Planned(
-                        name=each["experiment"],
-                        claims=None,
-                        file=RecordFile(Path(results) / f"{each['experiment']}.jsonl"),
-                        runs=_runs(each),
-                    )
-                    for each in _stored(path)
-                )
-                yield Notebook(Path(path), tuple(experiments), problem=answer)
-    finally:
-        reader.stop()
-
-
-class _Reader:
-    """A process that reads notebooks: their code, and TensorFlow, stay out of this one."""
-
-    def __init__(self):
-        self._process = None
-
-    def ask(self, path) -> Notebook | str:
-        """Return what is in a notebook, or why that cannot be said."""
-        if self._process is None:
-            context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
-            theirs.close()
-        try:
-            self._pipe.send(Path(path))
-            if self._pipe.poll(_READING_SECONDS):
-                return self._pipe.recv()
-            reason = f"after {_READING_SECONDS} s it was still running"
-        except (EOFError, OSError):
-            reason = "its process died"
-        self.stop()
-        return reason
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._pipe.close()
-            self._process.kill()
-            self._process.join()
-            self._process = None
-
-
-def _serve(pipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks.
-    while True:
-        path = pipe.recv()
-        try:
-            pipe.send(notebook(path))
-        except Exception as error:
-            pipe.send(f"{type(error).__name__}: {error}")
-
-
-def _stored(path) -> list[dict]:
-    return [each["recorded"] for each in definitions.stored_metadata(path) if "recorded" in each]
-
-
-def _runs(requirements: dict) -> dict:
-    """Give the key of each run that counts its arm and its seed."""
-    return {
-        key({"arm": arm, "seed": seed, "fingerprint": fingerprint}): (arm, seed)
-        for seed in requirements["seeds"]
-        for arm, fingerprint in requirements["fingerprints"].items()
-    }
+        return os.path.relpath(path)
+    except ValueError:  # Windows: it is on another drive.
+        return str(path)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.commands.definitions import stored_metadata
 from utils.evidence import claims
 from utils.evidence import statistics as evidence
 from utils.evidence.claims import Claim, Comparison, Settlement, load_ledger, settle, verdict_html
 from utils.evidence.records import RecordFile, key
 from utils.evidence.statistics import Estimate, Verdict
+from utils.evidence.stored import stored_metadata
 from utils.evidence.table import table
 from utils.paths import CHAPTERS, RESULTS
 

@@ -401,4 +401,7 @@ class Result:
             "text/html": f'<p class="recorded">{text.replace(chr(10), "<br>")}</p>',
         }
         # The ledger and `make results` read from a stored output what a record must match.
-        return bundle, {"recorded": self.recorded.required.to_metadata()}
+        return bundle, {
+            "recorded": self.recorded.required.to_metadata(),
+            "exclusive": self.experiment.exclusive,
+        }
