@@ -1,7 +1,17 @@
-"""Figures in the house style."""
+"""Figures in the house style, and the numbers of the prose."""
 
-from utils.figures.charts import curves, image, image_row, intervals
+from utils.figures.charts import (
+    compare,
+    cumulative,
+    curves,
+    in_margins,
+    intervals,
+    sweep,
+    tradeoff,
+)
 from utils.figures.diagrams import convolution_arithmetic, shape_walk
+from utils.figures.images import image, image_grid
+from utils.figures.report import glue_claims, glue_numbers, glue_texts
 from utils.figures.style import (
     COLOURS,
     IMAGE_MAP,
@@ -19,13 +29,21 @@ __all__ = [
     "INK",
     "MARKERS",
     "SIGNED_MAP",
+    "compare",
     "convolution_arithmetic",
+    "cumulative",
     "curves",
     "figure",
+    "glue_claims",
+    "glue_numbers",
+    "glue_texts",
     "image",
-    "image_row",
+    "image_grid",
+    "in_margins",
     "intervals",
     "shape_walk",
     "show",
+    "sweep",
     "to_svg",
+    "tradeoff",
 ]

@@ -1,60 +1,528 @@
-"""Plots of results: curves, intervals, images."""
+"""Charts of results: the shapes of plots that recur in the chapters.
 
-from collections.abc import Mapping, Sequence
+Each takes what ``Experiment.run`` returns, or a table of runs, and shows itself; with ``axes=`` it
+draws into a larger figure instead. What ran stands in the title, and the numbers that are drawn
+follow the alternative text.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import Locator, MaxNLocator, NullLocator
 
 from utils.evidence.statistics import Estimate
-from utils.figures.style import COLOURS, IMAGE_MAP, INK, MARKERS, SIGNED_MAP, figure
+from utils.figures.runs import (
+    FEWEST_FOR_INTERVAL,
+    Axis,
+    axes_of,
+    by_seed,
+    check_arms,
+    chosen_arms,
+    estimate,
+    evaluate,
+    runs_of,
+)
+from utils.figures.style import COLOURS, INK, MARKERS, figure, require_alt, say, show
 
 
-def curves(
-    axes: Axes,
-    frame: pd.DataFrame,
-    metric: str,
-    labels: Mapping[str, str] | None = None,
-    percent: bool = False,
+def compare(
+    result,
+    metrics: str | Iterable[str] | Mapping[str, str] = "test_accuracy",
+    *,
+    alt: str | None = None,
+    axes=None,
+    arms: Iterable[str] | Mapping[str, str] | None = None,
+    baseline: str | None = None,
+    differences: Mapping[str, tuple] | None = None,
+    margin: float | None = None,
+    groups: Mapping[str, Iterable[str]] | None = None,
+    title: str = "",
+    label: str | None = None,
 ) -> None:
-    """Draw a metric over the epochs: the mean over seeds, and the spread from lowest to highest.
+    """Compare arms: one row an arm with its mean and 95 % interval, one panel a metric.
 
     Parameters
     ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    frame : pandas.DataFrame
-        What ``run`` returns.
-    metric : str
-        A column of it.
-    labels : mapping of str to str, optional
-        Which arms to draw, in which order, and their names in the legend; by default all.
-    percent : bool
-        Write the values, which lie in 0..1, in per cent.
+    result : Result or pandas.DataFrame
+        What ``Experiment.run`` returns, or a table of runs.
+    metrics : str, sequence of str, or mapping of str to str
+        Columns, or expressions of columns such as ``train_accuracy - test_accuracy`` or
+        ``test_accuracy < 0.5`` (of a condition, the proportion of runs and Wilson's interval); as
+        a mapping with their labels. Where a label ends in ``, %`` or ``, points`` values are
+        multiplied by 100; a metric called ``log2_…`` is drawn as the number whose logarithm it is.
+    alt : str, optional
+        What the figure shows, in a sentence; the numbers follow it. Required unless there are
+        `axes`.
+    axes : Axes or array of Axes, optional
+        Where to draw, as part of a larger figure, one for each metric; nothing is shown then.
+    arms : sequence of str, or mapping of str to str
+        Which arms, from the top; as a mapping with their names. By default all. Arms that quick
+        runs leave out are left out.
+    baseline : str, optional
+        An arm: drawn is how far each other arm is from it, paired by seed.
+    differences : mapping of str to (treatment, baseline), optional
+        Instead of `arms`: name of each row, and the arms, or tuples of arms, that are compared.
+    margin : float, optional
+        The smallest difference that counts, in the metric's own unit, as a band about zero.
+    groups : mapping of str to sequence of str, optional
+        Name of each group and its arms (or rows), which have one colour and marker.
+    title : str
+        Put in front of what ran.
+    label : str, optional
+        What ran, if it is not what the result says.
 
     Raises
     ------
     ValueError
-        When `labels` names an arm that is not in the frame.
+        When an arm is not there, or there are neither `alt` nor enough `axes`.
+
+    Notes
+    -----
+    Below three seeds an interval says nothing: the single runs are drawn, and a mark at their mean.
     """
-    arms = list(frame["arm"].unique())
-    labels = labels or {arm: arm for arm in arms}
-    if unknown := [arm for arm in labels if arm not in arms]:
-        raise ValueError(f"labels names {unknown}; the arms of the frame are {arms}")
-    factor = 100 if percent else 1
-    for number, (arm, label) in enumerate(labels.items()):
-        grouped = frame[frame["arm"] == arm].groupby("epoch")[metric]
-        mean, low, high = (grouped.agg(how) * factor for how in ("mean", "min", "max"))
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        axes.plot(mean.index, mean, marker=marker, markersize=4, color=colour, label=label)
-        axes.fill_between(mean.index, low, high, color=colour, alpha=0.15, linewidth=0)
-        if len(mean) == 1:  # A band over a single epoch has no width.
-            axes.vlines(mean.index, low, high, color=colour, alpha=0.5)
-    axes.set_xlabel("epoch")
-    whole = MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    axes.xaxis.set_major_locator(whole)
+    frame, label = runs_of(result, label)
+    panels = axes_of(metrics)
+    if differences is None:
+        check_arms(result, frame, [baseline] if baseline else [])
+        labels, _ = chosen_arms(result, frame, arms, groups)
+        rows = {name: (arm, baseline) for arm, name in labels.items() if arm != baseline}
+        keys = [arm for arm in labels if arm != baseline]
+    else:
+        check_arms(result, frame, [arm for pair in differences.values() for arm in _flat(pair)])
+        ran = set(frame["arm"])
+        rows = {name: pair for name, pair in differences.items() if ran.issuperset(_flat(pair))}
+        keys = list(rows)
+    group_of = {key: kind for kind, members in (groups or {}).items() for key in members}
+    kinds = [group_of.get(key, "") for key in keys]
+    is_difference = baseline is not None or differences is not None
+    columns = 2 if len(panels) == 4 else len(panels)
+    lines = len(rows) + sum(name.count("\n") for name in rows)
+    depth = len(panels) // columns
+    drawing, places = _sheet(
+        axes,
+        len(panels),
+        alt,
+        (7, (0.6 + 0.26 * lines) * depth + 0.35),
+        ncols=columns,
+        nrows=depth,
+        sharey=True,
+    )
+    for place, axis in zip(places, panels, strict=True):
+        found = {
+            name: axis.drawn_estimate(estimate(frame, axis.metric, *pair))
+            for name, pair in rows.items()
+        }
+        runs = {name: axis.drawn(by_seed(frame, axis.metric, *pair)) for name, pair in rows.items()}
+        if is_difference or margin is not None:
+            neutral = float(axis.drawn(0.0))
+            ends = axis.drawn(np.array([-margin, margin])) if margin is not None else None
+            _band(place, neutral, ends)
+        _rows(place, found, kinds, runs)
+        if axis.logarithmic:
+            _plain_log(place, "x")
+        against = f"“{baseline}”" if baseline else ""
+        text = axis.label_of_difference(against) if is_difference else axis.label
+        room = 7 * 72 / columns - 5 * max(map(_width, rows), default=0) * (1 if axes is None else 0)
+        place.set_xlabel(textwrap.fill(text, max(int(room / 5), 22)))
+        say(place, _told(axis, found, is_difference))
+    kind = _kind_of_interval(estimate_ for estimate_ in found.values())
+    _finish(drawing, places, alt, _head(title, label, kind))
+
+
+def in_margins(
+    settlements: Iterable,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    *,
+    alt: str | None = None,
+    axes=None,
+    title: str = "",
+    label: str | None = None,
+) -> None:
+    """Draw the comparisons of several claims in margins, with what is claimed on the right.
+
+    Parameters
+    ----------
+    settlements : sequence of Settlement
+        What ``result.verdict`` returns, from the top.
+    labels : mapping of str to sequence of str, optional
+        For each claim's id the names of its rows; by default what the ledger says of each.
+    alt, axes, title, label
+        As for `compare`.
+
+    Raises
+    ------
+    ValueError
+        When a claim has another number of comparisons than labels, or there are neither `alt` nor
+        `axes`.
+
+    Notes
+    -----
+    Drawn are the recorded runs if all claims have them, otherwise the quick ones. Two colours in
+    turn: a change of colour is a change of claim. A claim of no difference is as claimed within
+    the band.
+    """
+    settlements = list(settlements)
+    scale = "full"
+    if any(_at(settled, "full") < len(settled.claim.comparisons) for settled in settlements):
+        scale = "quick"
+    found, kinds = {}, []
+    for number, settled in enumerate(settlements):
+        comparisons = settled.claim.comparisons
+        names = (labels or {}).get(settled.claim.id) or [each.says for each in comparisons]
+        if len(names) != len(comparisons):
+            raise ValueError(
+                f"labels[{settled.claim.id!r}] has {len(names)} entries; the claim has "
+                f"{len(comparisons)} comparisons"
+            )
+        for comparison, at, of_margin, *_ in settled.rows:
+            if at == scale:
+                sign = -1 if comparison.expect == "decrease" else 1
+                name = names[comparisons.index(comparison)]
+                found[name] = _scaled(of_margin, sign / comparison.margin)
+                kinds.append(str(number % 2))
+    lines = len(found) + sum(name.count("\n") for name in found)
+    drawing, (place,) = _sheet(axes, 1, alt, (7, 0.95 + 0.26 * lines))
+    _band(place, 0, (-1, 1))
+    _rows(place, found, kinds)
+    place.set_xlabel("← against the claim     in margins     as claimed →")
+    say(place, _told(Axis("", ""), found, difference=True))
+    label = {"full": "recorded runs", "quick": "quick runs"}[scale] if label is None else label
+    _finish(drawing, [place], alt, _head(title, label, _kind_of_interval(found.values())))
+
+
+def curves(
+    result,
+    metrics: str | Iterable[str] | Mapping[str, str] = "test_accuracy",
+    *,
+    alt: str | None = None,
+    axes=None,
+    arms: Iterable[str] | Mapping | None = None,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+    label: str | None = None,
+) -> None:
+    """Draw metrics over the epochs: the mean over seeds, and the spread from lowest to highest.
+
+    Parameters
+    ----------
+    result, metrics, alt, axes, title, label
+        As for `compare`; one panel a metric.
+    arms : sequence of str, or mapping
+        Which arms, in which order; as a mapping with their names in the legend. A mapping of titles
+        to such mappings or sequences gives a panel to each instead, for one metric.
+    reference : mapping of str to float, optional
+        Name and height, as drawn, of dashed lines such as chance.
+
+    Raises
+    ------
+    ValueError
+        As for `compare`.
+    """
+    frame, label = runs_of(result, label)
+    measured = axes_of(metrics)
+    parts = _parts(arms)
+    panels = [(name, part, axis) for name, part in parts.items() for axis in measured]
+    drawing, places = _sheet(
+        axes, len(panels), alt, (7, 3.2), ncols=len(panels), sharey=len(measured) == 1
+    )
+    for number, (place, (name, part, axis)) in enumerate(zip(places, panels, strict=True)):
+        labels, _ = chosen_arms(result, frame, part, None)
+        _curve(place, frame, axis, labels)
+        for text, height in (reference or {}).items():
+            _line(place, text, height)
+        if name:
+            place.set_title(name, fontsize=10)
+        if number == 0 or len(measured) > 1:
+            place.set_ylabel(axis.label)
+        if len(parts) > 1 or number == 0:
+            place.legend()
+        last = {
+            text: float(axis.drawn(by_seed(frame, axis.metric, arm).mean()))
+            for arm, text in labels.items()
+        }
+        ends = "; ".join(f"{text} {axis.said(value)}" for text, value in last.items())
+        say(place, f"{axis.label}, in the last epoch: {ends}.")
+    _finish(drawing, places, alt, _head(title, label, "mean, lowest and highest"))
+
+
+def tradeoff(
+    result,
+    x: str | Mapping[str, float],
+    y: str = "test_accuracy",
+    *,
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+    alt: str | None = None,
+    axes=None,
+    arms: Iterable[str] | Mapping[str, str] | None = None,
+    groups: Mapping[str, Iterable[str]] | None = None,
+    log: bool = False,
+    join: bool = False,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+    label: str | None = None,
+) -> None:
+    """Draw one metric against another, or against a cost: a large mark an arm, a small one a run.
+
+    Parameters
+    ----------
+    result, alt, axes, arms, title, label
+        As for `compare`; the names of the arms stand beside their marks.
+    x : str or mapping of str to float
+        A metric, as for `compare`, or what each arm costs.
+    y : str
+        A metric.
+    xlabel, ylabel : str, optional
+        Labels of both axes; their endings count as for `compare`.
+    groups : mapping of str to sequence of str, optional
+        Name of each group and its arms: they have one colour and marker, and stand in a legend.
+    log : bool
+        Whether the horizontal axis is logarithmic; that of a metric called ``log2_…`` is.
+    join : bool
+        Join the means of a group, or of all arms if there are no groups, in their order.
+    reference : mapping of str to float, optional
+        Name and height, as drawn, of dashed lines such as a target.
+
+    Raises
+    ------
+    ValueError
+        As for `compare`; or when `x` lacks an arm.
+    """
+    frame, label = runs_of(result, label)
+    labels, kinds = chosen_arms(result, frame, arms, groups)
+    (up,) = axes_of(y if ylabel is None else {y: ylabel})
+    costs = x if isinstance(x, Mapping) else None
+    if costs is None:
+        (across,) = axes_of(x if xlabel is None else {x: xlabel})
+    else:
+        across = Axis("", xlabel or "")
+        if lacking := [arm for arm in labels if arm not in costs]:
+            raise ValueError(f"x has no entry for {lacking}; it has {list(costs)}")
+    drawing, (place,) = _sheet(axes, 1, alt, (6.4, 3.6))
+    points = {}
+    order = list(dict.fromkeys(kinds))
+    for (arm, name), kind in zip(labels.items(), kinds, strict=True):
+        heights = by_seed(frame, up.metric, arm)
+        if costs is not None:
+            widths = pd.Series(float(costs[arm]), heights.index)
+        else:
+            widths = by_seed(frame, across.metric, arm)
+        points[name] = float(across.drawn(widths.mean())), float(up.drawn(heights.mean()))
+        look = _look(order.index(kind)) | {"linestyle": "none"}
+        place.plot(across.drawn(widths), up.drawn(heights), markersize=4, alpha=0.45, **look)
+        place.plot(*points[name], markersize=8, label=kind, **look)
+    if join:
+        for kind in order if groups else [None]:
+            joined = [
+                point
+                for point, other in zip(points.values(), kinds, strict=True)
+                if kind in (None, other)
+            ]
+            colour = INK if kind is None else COLOURS[order.index(kind) % len(COLOURS)]
+            place.plot(*np.transpose(joined), color=colour, linewidth=1, alpha=0.5, zorder=1)
+    for text, height in (reference or {}).items():
+        _line(place, text, height)
+    place.set(xlabel=across.label, ylabel=up.label)
+    place.margins(0.12)
+    for axis, which, asked in ((across, "x", log), (up, "y", False)):
+        if axis.logarithmic or asked:
+            _plain_log(place, which)
+    _name_points(place, points)
+    if groups:
+        handles = dict(zip(*reversed(place.get_legend_handles_labels()), strict=True))
+        place.legend(handles.values(), handles)
+    told = "; ".join(
+        f"{name} {across.said(wide)} and {up.said(high)}" for name, (wide, high) in points.items()
+    )
+    say(place, f"Means, {across.label} and {up.label}: {told}.")
+    _finish(drawing, [place], alt, _head(title, label, "single runs and their mean"))
+
+
+def sweep(
+    result,
+    metrics: str | Mapping,
+    arms: str | Mapping[str, Mapping[str, float]] | Iterable[str],
+    *,
+    xlabel: str,
+    x: str | None = None,
+    alt: str | None = None,
+    axes=None,
+    names: Mapping[str, str] | None = None,
+    together: bool = False,
+    ylabel: str = "",
+    baseline: str | None = None,
+    margin: float | None = None,
+    spread: str = "interval",
+    log: bool = False,
+    marks: Mapping[str, float] | None = None,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+    label: str | None = None,
+) -> None:
+    """Draw metrics against a setting that is a number: means with 95 % intervals, a line a series.
+
+    Parameters
+    ----------
+    result, alt, axes, baseline, margin, title, label
+        As for `compare`.
+    metrics : str, mapping of str to str, or mapping of float to str
+        Metrics as for `compare`, one panel each. With numbers as keys, the setting is not an arm's
+        but a metric's own: ``{0: "test_accuracy", 2: "accuracy_at_2"}`` draws these columns at 0
+        and 2, a line for each of `arms`.
+    arms : str, mapping or sequence
+        Where the setting stands in the names of the arms: ``"{series}, {x}"``, or ``"{x}"`` where
+        there is one series; ``{_}`` stands for what does not matter. Or for each series its arms
+        and their numbers. Where `metrics` has numbers, the arms as for `compare`.
+    xlabel : str
+        Label of the setting.
+    x : str, optional
+        A column that has the setting, such as ``train_size``, when it is not in the names; the
+        pattern is then ``"{_}, {series}"``, say.
+    names : mapping of str to str, optional
+        Which series are drawn, in which order, and their names in the legend.
+    together : bool
+        Draw all metrics in one panel; their labels are then the names of the lines.
+    ylabel : str
+        Label of that panel, or of that of a `metrics` with numbers; its ending counts.
+    spread : {"interval", "range"}
+        Bars from end to end of the 95 % interval; or from the lowest to the highest run, where
+        runs fail at some settings and an interval would reach beyond what is possible.
+    log : bool
+        Whether the setting's axis is logarithmic.
+    marks : mapping of str to float, optional
+        For a series the setting that was chosen: a ring is drawn around it.
+    reference : mapping of str to float, optional
+        Name and height, as drawn, of dashed lines such as chance.
+
+    Raises
+    ------
+    ValueError
+        As for `compare`; or when no arm fits `arms`.
+    """
+    if spread not in ("interval", "range"):
+        raise ValueError(f"spread={spread!r}; allowed are 'interval' and 'range'")
+    frame, label = runs_of(result, label)
+    panels: dict[str, list] = {}  # For each panel its lines: name, axis, (x, metric, arm) each.
+    if isinstance(metrics, Mapping) and not all(isinstance(key, str) for key in metrics):
+        labels, _ = chosen_arms(result, frame, arms, None)
+        axis = Axis("", ylabel)
+        panels[ylabel] = [
+            (name, axis, [(number, metric, arm) for number, metric in metrics.items()])
+            for arm, name in labels.items()
+        ]
+    else:
+        series = _series(result, frame, arms, x)
+        for name in names or {}:
+            if name not in series:
+                series[name] = {}  # Quick runs may leave a series out.
+        names = names or {name: name for name in series}
+        for axis in axes_of(metrics):
+            if together:
+                axis, word = Axis(axis.metric, ylabel), axis.label
+            for name, text in names.items():
+                places_ = sorted((number, axis.metric, arm) for arm, number in series[name].items())
+                if together:
+                    text = f"{text}, {word}" if len(names) > 1 else word
+                if places_:
+                    panels.setdefault(axis.label, []).append((text, axis, places_))
+    drawing, places = _sheet(axes, len(panels), alt, (7, 3.1), ncols=len(panels))
+    for number, (place, (text, lines)) in enumerate(zip(places, panels.items(), strict=True)):
+        if margin is not None:
+            axis = lines[0][1]
+            _band(place, float(axis.drawn(0.0)), axis.drawn(np.array([-margin, margin])))
+        every = [
+            _series_line(place, frame, index, *line, baseline, marks, spread)
+            for index, line in enumerate(lines)
+        ]
+        for name, height in (reference or {}).items():
+            _line(place, name, height)
+        if any(axis.logarithmic for _, axis, _ in lines):
+            _plain_log(place, "y")
+        if log:
+            place.set_xscale("log")
+            place.minorticks_off()
+        settings = sorted({setting for _, _, points in lines for setting, *_ in points})
+        if len(settings) <= 9:
+            place.set_xticks(settings, [f"{setting:,g}" for setting in settings])
+        place.set(xlabel=xlabel, ylabel=text)
+        if place is places[-1] and len(lines) > 4:
+            place.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        elif number == 0 and 1 < len(lines) <= 4:
+            place.legend()
+    kind = "mean, lowest and highest" if spread == "range" else _kind_of_interval(sum(every, []))
+    _finish(drawing, places, alt, _head(title, label, kind))
+
+
+def cumulative(
+    result,
+    steps: Iterable[str] | Mapping[str, str],
+    metric: str | Mapping[str, str] = "test_accuracy",
+    *,
+    alt: str | None = None,
+    axes=None,
+    groups: Mapping[str, Iterable[str]] | None = None,
+    title: str = "",
+    label: str | None = None,
+) -> None:
+    """Draw a cumulative ablation: a bar a step, from the mean before it to the mean after it.
+
+    Parameters
+    ----------
+    result, alt, axes, title, label
+        As for `compare`.
+    steps : sequence of str, or mapping of str to str
+        The arms in their order, from the top, each with one change more than that before; as a
+        mapping with the names of their rows. Arms that quick runs leave out are left out.
+    metric : str, or mapping of one str to its label
+        As for `compare`.
+    groups : mapping of str to sequence of str, optional
+        Kinds of change, and the arms that make them, which have one colour. By default gains have
+        one colour and losses another.
+
+    Raises
+    ------
+    ValueError
+        As for `compare`; or when fewer than two of the arms have runs.
+    """
+    frame, label = runs_of(result, label)
+    (axis,) = axes_of(metric)
+    labels, kinds = chosen_arms(result, frame, steps, groups)
+    if len(labels) < 2:
+        raise ValueError(f"steps has {len(labels)} arms with runs; allowed are at least 2")
+    order = list(groups or {})
+    lines = len(labels) + sum(name.count("\n") for name in labels.values())
+    drawing, (place,) = _sheet(axes, 1, alt, (6.4, 0.95 + 0.3 * lines))
+    before, told, changes = None, [], []
+    for row, ((arm, name), kind) in enumerate(zip(labels.items(), kinds, strict=True)):
+        runs = axis.drawn(by_seed(frame, axis.metric, arm))
+        level = float(axis.drawn(by_seed(frame, axis.metric, arm).mean()))
+        words = axis.said(level)
+        if before is not None:
+            number = order.index(kind) if kind in order else int(level < before[1])
+            width = level - before[1]
+            place.barh(row, width, 0.62, left=before[1], color=COLOURS[number], alpha=0.75)
+            place.plot([before[1]] * 2, [row - 1, row + 0.31], color=INK, linewidth=0.6)
+            change = axis.drawn_estimate(estimate(frame, axis.metric, arm, before[0]))
+            words = _interval_text(axis, change)
+            changes.append(change)
+            x = place.get_yaxis_transform()
+            place.text(1.01, row, words, transform=x, ha="left", va="center", fontsize=9)
+        place.plot(runs, [row] * len(runs), ".", color=INK, markersize=4)
+        place.plot(level, row, "|", color=INK, markersize=13)
+        told.append(f"{name} {words}".replace("\n", " "))
+        before = arm, level
+    place.set_yticks(range(len(labels)), labels.values())
+    place.set_ylim(len(labels) - 0.4, -0.6)
+    place.grid(axis="y", visible=False)
+    place.set_xlabel(axis.label)
+    if axis.logarithmic:
+        _plain_log(place, "x")
+    say(place, f"{axis.label}, from step to step: {'; '.join(told)}.")
+    _finish(drawing, [place], alt, _head(title, label, _kind_of_interval(changes)))
 
 
 def intervals(
@@ -79,149 +547,280 @@ def intervals(
         The values and the margin are multiplied by it; 100 for percentage points.
     groups : sequence of str, optional
         A group for each row: rows of one group have one colour and marker.
+
+    Notes
+    -----
+    `compare` draws this from a result. An estimate from fewer than three runs has no interval.
     """
-    groups = list(groups) or [""] * len(estimates)
-    kinds = list(dict.fromkeys(groups))
     if margin is not None:
-        axes.axvspan(-margin * factor, margin * factor, color=INK, alpha=0.15, linewidth=0)
-        axes.axvline(0, color=INK, linewidth=1)
-    for row, (estimate, group) in enumerate(zip(estimates.values(), groups, strict=True)):
-        low, high = estimate.interval()
-        kind = kinds.index(group) % len(COLOURS)
-        colour, marker = COLOURS[kind], MARKERS[kind]
-        axes.plot([low * factor, high * factor], [row, row], color=colour, linewidth=2)
-        axes.plot(estimate.value * factor, row, marker=marker, markersize=6, color=colour)
+        _band(axes, 0, (-margin * factor, margin * factor))
+    scaled = {name: _scaled(estimate_, factor) for name, estimate_ in estimates.items()}
+    _rows(axes, scaled, list(groups) or [""] * len(estimates))
+
+
+# Parts of charts
+
+
+def _rows(
+    axes: Axes,
+    estimates: Mapping[str, Estimate],
+    groups: Sequence[str],
+    runs: Mapping[str, Iterable[float]] | None = None,
+) -> None:
+    """Draw estimates one below the other; where they have no interval, the single runs."""
+    kinds = list(dict.fromkeys(groups))
+    for row, ((name, found), group) in enumerate(zip(estimates.items(), groups, strict=True)):
+        look = _look(kinds.index(group))
+        if found.runs >= FEWEST_FOR_INTERVAL:
+            axes.plot(found.interval(), [row, row], color=look["color"], linewidth=2)
+        elif runs:
+            values = list(runs[name])
+            look_of_run = look | {"linestyle": "none", "alpha": 0.45}
+            axes.plot(values, [row] * len(values), markersize=4, **look_of_run)
+        axes.plot(found.value, row, markersize=6, **look)
     axes.set_yticks(range(len(estimates)), list(estimates))
     axes.set_ylim(len(estimates) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
 
 
-def image(
-    axes: Axes, pixels: np.ndarray, title: str = "", signed: bool = False, values: bool = False
-) -> None:
-    """Draw one image, kernel or feature map, with a thin frame.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        Where to draw.
-    pixels : ndarray, shape (height, width)
-        An image from 0 (black) to its largest value (white); or, when `signed`, positive and
-        negative values, drawn red and blue about a pale zero.
-    title : str
-        Stands above it.
-    signed : bool
-        Whether the sign matters.
-    values : bool
-        Write each value into its cell, with three significant digits; for small arrays.
-
-    Raises
-    ------
-    ValueError
-        When `pixels` is not as above.
-    """
-    pixels = _checked(pixels, signed)
-    _draw(axes, pixels, title, signed, values, np.abs(pixels).max())
+def _curve(axes: Axes, frame: pd.DataFrame, axis: Axis, labels: Mapping[str, str]) -> None:
+    """Draw one metric of some arms over the epochs."""
+    frame = frame.assign(drawn=evaluate(frame, axis.metric).astype(float))
+    frame = frame.dropna(subset="drawn")  # Not every epoch is tested.
+    for number, (arm, text) in enumerate(labels.items()):
+        grouped = frame[frame["arm"] == arm].groupby("epoch")["drawn"]
+        mean, low, high = (axis.drawn(grouped.agg(how)) for how in ("mean", "min", "max"))
+        epochs, look = mean.index, _look(number)
+        # A mark at every epoch would hide a curve of a hundred of them.
+        often = None if len(epochs) <= 20 else [0, len(epochs) - 1]
+        axes.plot(epochs, mean, markersize=4, label=text, markevery=often, **look)
+        axes.fill_between(epochs, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        if len(epochs) == 1:  # A band over a single epoch has no width.
+            axes.vlines(epochs, low, high, color=look["color"], alpha=0.5)
+    axes.set_xlabel("epoch")
+    whole = MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(whole)
+    if axis.logarithmic:
+        _plain_log(axes, "y")
 
 
-def _checked(pixels, signed: bool) -> np.ndarray:
-    pixels = np.asarray(pixels, dtype=float)
-    if pixels.ndim != 2 or not pixels.size or not np.isfinite(pixels).all():
-        raise ValueError(
-            f"pixels has shape {pixels.shape} and {np.count_nonzero(~np.isfinite(pixels))} values "
-            "that are not finite; allowed is the shape (height, width), with finite values alone"
-        )
-    if not signed and pixels.min() < -1e-6 * np.abs(pixels).max():
-        raise ValueError(
-            f"pixels goes down to {pixels.min():.4g}; allowed are values ≥ 0, unless signed=True"
-        )
-    return pixels
-
-
-def _draw(axes: Axes, pixels: np.ndarray, title: str, signed: bool, values: bool, top: float):
-    """Draw an image in which `top` is white, or the strongest red."""
-    top = max(top, 1e-12)
-    drawn = axes.imshow(
-        pixels,
-        cmap=SIGNED_MAP if signed else IMAGE_MAP,
-        vmin=-top if signed else 0,
-        vmax=top,
-        interpolation="none",  # An SVG then holds the pixels as they are, whatever its size.
+def _series_line(
+    axes: Axes,
+    frame: pd.DataFrame,
+    number: int,
+    name: str,
+    axis: Axis,
+    points,
+    baseline,
+    marks,
+    spread,
+) -> list[Estimate]:
+    """Draw one line of a sweep, and return its estimates as drawn."""
+    look = _look(number)
+    settings = [setting for setting, *_ in points]
+    found = [
+        axis.drawn_estimate(estimate(frame, metric, arm, baseline)) for _, metric, arm in points
+    ]
+    values = np.array([each.value for each in found])
+    axes.plot(settings, values, markersize=5, label=name, **look)
+    for (setting, metric, arm), each in zip(points, found, strict=True):
+        runs = axis.drawn(by_seed(frame, metric, arm, baseline))
+        if spread == "range":
+            axes.vlines(setting, runs.min(), runs.max(), color=look["color"], alpha=0.6)
+        elif each.runs >= FEWEST_FOR_INTERVAL:
+            axes.vlines(setting, *each.interval(), color=look["color"], alpha=0.6)
+        else:
+            dots = look | {"linestyle": "none", "alpha": 0.45}
+            axes.plot([setting] * len(runs), runs, markersize=3, **dots)
+        if marks and marks.get(name) == setting:
+            axes.plot(
+                setting, each.value, "o", markersize=13, color=look["color"],
+                markerfacecolor="none",
+            )  # fmt: skip
+    told = ", ".join(
+        f"{setting:,g} {axis.said(each.value, baseline is not None)}"
+        for setting, each in zip(settings, found, strict=True)
     )
-    axes.set_title(title, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_linewidth(0.8)
-    if not values:
-        return
-    texts = {place: _written(value) for place, value in np.ndenumerate(pixels)}
-    size = _font_size(axes, pixels.shape, max(map(len, texts.values())))
-    for (row, column), text in texts.items():
-        # Relative luminance: at 0.18 black and white stand out equally well.
-        behind = drawn.norm(pixels[row, column])
-        luminance = np.power(drawn.cmap(behind)[:3], 2.2) @ [0.2126, 0.7152, 0.0722]
-        colour = "white" if luminance < 0.18 else "black"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+    say(axes, f"{axis.label}, {name}: {told}.".removeprefix(", "))
+    return found
 
 
-def _written(value: float) -> str:
-    """Write a value as briefly as it can be read: 3, −0.125, 0.333."""
-    value = round(value, 10) + 0.0  # What rounding left of a zero is a zero, and has no sign.
-    text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
-    return text.replace("-", "−")
+def _series(result, frame, arms, x) -> dict[str, dict[str, float]]:
+    """Sort the arms that have runs into series, each with the number of its setting."""
+    ran = list(dict.fromkeys(frame["arm"]))
+    if isinstance(arms, Mapping):
+        check_arms(result, frame, [arm for members in arms.values() for arm in members])
+        return {
+            name: {arm: number for arm, number in members.items() if arm in ran}
+            for name, members in arms.items()
+        }
+    parts = {"{series}": r"(?P<series>.+)", "{x}": r"(?P<x>[\d.,]*\d)", "{_}": r".+"}
+    pattern = re.escape(arms)
+    for part, expression in parts.items():
+        pattern = pattern.replace(re.escape(part), expression)
+    series: dict[str, dict[str, float]] = {}
+    for arm in ran:
+        if match := re.fullmatch(pattern, arm):
+            named = match.groupdict()
+            number = by_seed(frame, x, arm).mean() if x else named["x"].replace(",", "")
+            series.setdefault(named.get("series", ""), {})[arm] = float(number)
+    if not series:
+        raise ValueError(f"arms={arms!r} fits none of the arms; they are {ran}")
+    return series
 
 
-def _font_size(axes: Axes, shape: tuple[int, int], letters: int) -> float:
-    """Choose a size, in points, at which so many letters fit into a cell of an image."""
-    place, (width, height) = axes.get_position(), axes.figure.get_size_inches() * 72
-    cell = min(place.width * width / shape[1], place.height * height / shape[0])
-    # The layout is not done yet, and will give the axes about a fifth more room.
-    return float(np.clip(1.2 * cell / (0.62 * letters), 5, 9))
-
-
-def image_row(
-    pictures: Sequence[np.ndarray],
-    titles: Sequence[str] = (),
-    signed: bool = False,
-    values: bool = False,
-    size: float = 1.3,
-) -> Figure:
-    """Draw images beside each other, all with the same range of values.
-
-    Parameters
-    ----------
-    pictures : sequence of ndarray, shape (height, width)
-        The images, kernels or feature maps.
-    titles : sequence of str, optional
-        One for each.
-    signed, values
-        As for `image`.
-    size : float
-        Width of each in inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Hand it to `show`.
-
-    Raises
-    ------
-    ValueError
-        When a picture is not as `image` needs it, or there are not as many titles as pictures.
-    """
-    titles = list(titles) or [""] * len(pictures)
-    if not len(pictures) or len(titles) != len(pictures):
-        raise ValueError(
-            f"pictures has {len(pictures)} entries and titles {len(titles)}; allowed are at least "
-            "one picture, and one title for each or none"
+def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write the name of each point beside it, where it covers no other name and no point."""
+    axes.get_xlim(), axes.get_ylim()  # Only asked for, they follow what has been drawn.
+    per_point = axes.figure.dpi / 72
+    places = {name: axes.transData.transform(point) for name, point in points.items()}
+    frame, taken = axes.bbox, []
+    dots = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    for name, (x, y) in places.items():
+        width, height = 5.2 * per_point * len(name), 11 * per_point
+        spots = []
+        for across, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+            left = x + across * 7 * per_point - (0.5 - across / 2) * width
+            low = y + up * (8 if not across else 5) * per_point - (0.5 - up / 2) * height
+            box = (left, low, left + width, low + height)
+            outside = max(0, frame.x0 - box[0]) + max(0, box[2] - frame.x1)
+            outside += max(0, frame.y0 - box[1]) + max(0, box[3] - frame.y1)
+            cost = sum(_overlap(box, other) for other in [*taken, *dots]) + 20 * outside
+            spots.append((cost, len(spots), box, across, up))
+        _, _, box, across, up = min(spots)
+        taken.append(box)
+        axes.annotate(
+            name,
+            points[name],
+            xytext=(7 * across, (8 if not across else 5) * up),
+            textcoords="offset points",
+            ha={1: "left", 0: "center", -1: "right"}[across],
+            va={1: "bottom", 0: "center", -1: "top"}[up],
+            fontsize=9,
         )
-    pictures = [_checked(picture, signed) for picture in pictures]
-    height = size + (0.3 if any(titles) else 0)
-    made, axes = figure(size * len(pictures), height, ncols=len(pictures))
-    top = max(np.abs(picture).max() for picture in pictures)
-    for place, picture, title in zip(axes[0], pictures, titles, strict=True):
-        _draw(place, picture, title, signed, values, top)
-    return made
+
+
+def _overlap(first, second) -> float:
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _band(axes: Axes, neutral: float, ends=None) -> None:
+    """Draw a line where nothing differs, and the band in which a difference does not count."""
+    if ends is not None:
+        axes.axvspan(*ends, color=INK, alpha=0.15, linewidth=0)
+    axes.axvline(neutral, color=INK, linewidth=1)
+
+
+def _line(axes: Axes, name: str, height: float) -> None:
+    axes.axhline(height, color=INK, linestyle="--", linewidth=1)
+    end = axes.get_yaxis_transform()
+    axes.text(0.01, height, name, transform=end, ha="left", va="bottom", fontsize=9)
+
+
+def _look(number: int) -> dict:
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+    }
+
+
+class _PlainTicks(Locator):
+    """Ticks of a logarithmic axis at numbers that are read at a glance."""
+
+    def __call__(self):
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin, vmax):
+        low, high = sorted((vmin, vmax))
+        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        for leading in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            ticks = np.outer(decades, leading).ravel()
+            ticks = ticks[(ticks >= low) & (ticks <= high)]
+            if len(ticks) >= 3:
+                return ticks[:: -(-len(ticks) // 6)]
+        return MaxNLocator(4).tick_values(low, high)
+
+
+def _plain_log(axes: Axes, which: str) -> None:
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(_PlainTicks())
+    axis.set_major_formatter("{x:,.4g}")
+    axis.set_minor_locator(NullLocator())
+
+
+# Sheets, titles, words
+
+
+def _sheet(axes, count: int, alt: str | None, size: tuple[float, float], **grid):
+    """Make a figure, or take the axes that are given; the figure is None then."""
+    if axes is None:
+        require_alt(alt)
+        drawing, axes = figure(*size, **grid)
+        return drawing, list(axes.flat)
+    places = list(np.ravel(axes))
+    if len(places) != count:
+        raise ValueError(f"axes has {len(places)} entries; this chart has {count} panels")
+    return None, places
+
+
+def _finish(drawing, places: list[Axes], alt: str | None, head: str) -> None:
+    """Write what ran above the chart, and show it unless it is part of a larger figure."""
+    if drawing is None:
+        width = places[0].get_position().width * places[0].figure.get_figwidth() * 72
+        over = places[0].get_title(loc="left")
+        text = "\n".join(filter(None, [over, textwrap.fill(head, int(width / 4.3))]))
+        places[0].set_title(text, fontsize=9)
+        return
+    text = textwrap.fill(head, int(drawing.get_figwidth() * 72 / 4.7))
+    drawing.suptitle(text, x=0.01, ha="left", fontsize=10)
+    show(drawing, alt)
+
+
+def _head(title: str, label: str, kind: str) -> str:
+    what = "; ".join(filter(None, (label, kind)))
+    return f"{title} – {what}" if title and what else title or what
+
+
+def _kind_of_interval(estimates: Iterable[Estimate]) -> str:
+    enough = all(each.runs >= FEWEST_FOR_INTERVAL for each in estimates)
+    return "mean and 95 % interval" if enough else "single runs and their mean"
+
+
+def _told(axis: Axis, estimates: Mapping[str, Estimate], difference: bool = False) -> str:
+    values = "; ".join(
+        f"{name} {axis.said(each.value, difference)}" for name, each in estimates.items()
+    )
+    return f"{axis.label}: {values}.".removeprefix(": ").replace("\n", " ")
+
+
+def _width(name: str) -> int:
+    return max(map(len, name.split("\n")))
+
+
+def _interval_text(axis: Axis, change: Estimate) -> str:
+    value, low, high = (axis.said(each, True) for each in (change.value, *change.interval()))
+    return f"{value} [{low}, {high}]" if change.runs >= FEWEST_FOR_INTERVAL else value
+
+
+def _scaled(found: Estimate, factor: float) -> Estimate:
+    def bounds(confidence):
+        return tuple(sorted(end * factor for end in found.interval(confidence)))
+
+    return Estimate(found.value * factor, found.runs, found.method, bounds)
+
+
+def _flat(pair: tuple) -> list[str]:
+    return [arm for side in pair for arm in ((side,) if isinstance(side, str) else side)]
+
+
+def _parts(arms) -> dict:
+    """Sort what `curves` takes as arms into panels, each with its title."""
+    values = list(arms.values()) if isinstance(arms, Mapping) else []
+    return arms if values and not isinstance(values[0], str) else {"": arms}
+
+
+def _at(settled, scale: str) -> int:
+    return sum(at == scale for _, at, *_ in settled.rows)

@@ -14,6 +14,7 @@ import re
 import matplotlib as mpl
 import numpy as np
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Text and axes are drawn in this grey, which is legible on white and on black alike; in the SVG
@@ -76,10 +77,23 @@ def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.
     axes : numpy.ndarray of Axes
         Always an array with two dimensions, rows and columns.
     """
-    # For good and not in a context: what a chapter adds to the axes later has the style as well.
+    # Global, because Matplotlib reads these settings when a line, text or legend is made: in a
+    # context, what a chapter adds to the axes afterwards would have another style.
     mpl.rcParams.update(_STYLE)
     made = Figure(figsize=(width, height), layout="constrained")
     return made, made.subplots(squeeze=False, **grid)
+
+
+def require_alt(alt: str | None) -> None:
+    """Refuse an alternative text that says nothing."""
+    if len((alt or "").split()) < 4:
+        raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
+
+
+def say(axes: Axes, words: str) -> None:
+    """Add what is drawn into axes, in numbers, to what a screen reader says of the figure."""
+    # The label of an artist is drawn in legends alone, and axes stand in none.
+    axes.set_label(" ".join(filter(None, (axes.get_label(), words))))
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -90,13 +104,16 @@ def show(figure: Figure, alt: str) -> None:
     figure : matplotlib.figure.Figure
         From `figure`.
     alt : str
-        What the figure shows, for those who cannot see it: a sentence, not its title.
+        What the figure shows, for those who cannot see it: a sentence, not its title. The numbers
+        that charts of this room draw into the figure follow it of themselves.
 
     Raises
     ------
     ValueError
         When `alt` says nothing.
     """
+    require_alt(alt)
+    alt = " ".join(filter(None, [alt, *(axes.get_label() for axes in figure.axes)]))
     svg = to_svg(figure, alt)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
@@ -132,8 +149,7 @@ def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
     ValueError
         When `alt` says nothing.
     """
-    if len(alt.split()) < 4:
-        raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
+    require_alt(alt)
     drawing = io.StringIO()
     with mpl.rc_context(_STYLE):
         # Laid out once: a second time would start from the first, and move it a little.
