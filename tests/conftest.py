@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import filelock
 import joblib
 import numpy as np
 import pytest
@@ -24,15 +27,44 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config):
+    """Give the kernels of this process a profile of their own, whose start-up file is ours."""
+    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    config.add_cleanup(profile.cleanup)
+    startup = Path(profile.name) / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("kernel_startup.py"), startup)
+    os.environ["IPYTHONDIR"] = profile.name
+
+
 def pytest_xdist_make_scheduler(config, log):
-    """Share test files among the workers, and give all notebooks to one: each trains in two."""
+    """Give each test file and each notebook, whole, to one of the workers."""
 
     class Files(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            path = nodeid.partition("::")[0]
-            return "notebooks" if path.endswith(".ipynb") else path
+            return nodeid.partition("::")[0]
 
     return Files(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: a notebook at the end would leave the other core idle."""
+    items.sort(key=lambda item: not is_cell(item.nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Let a notebook's kernel train in as many processes as there are cores for this worker."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with pytest.MonkeyPatch.context() as patch:
+        if is_cell(item.nodeid) and workers > 1:
+            patch.setenv("LOKY_MAX_CPU_COUNT", str(max(1, joblib.cpu_count() // workers)))
+        return (yield)
+
+
+def is_cell(nodeid):
+    """Tell a notebook's cell from a test."""
+    return nodeid.partition("::")[0].endswith(".ipynb")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,6 +78,7 @@ def one_process():
 def full_mnist(tmp_path_factory):
     """Let "full MNIST" be a small file, for this process and for those that it starts."""
     from utils import data
+    from utils.data import source
 
     folder = tmp_path_factory.mktemp("full")
     quick = data.load_mnist("quick")
@@ -55,17 +88,17 @@ def full_mnist(tmp_path_factory):
     parts = {"x_train": x[:4_000], "y_train": y[:4_000], "x_test": x[4_000:], "y_test": y[4_000:]}
     np.savez_compressed(folder / "mine.npz", **parts)
     published = dataclasses.replace(
-        data.FULL,
+        source.FULL,
         origin="no host",
         shapes={name: part.shape for name, part in parts.items()},
-        md5={name: data._idx_md5(part) for name, part in parts.items()},
+        md5={name: source.idx_md5(part) for name, part in parts.items()},
     )
     # Python imports this file when it starts, in those that train as well.
-    patch = f"from utils import data\ndata.FULL = data.{published!r}\n"
+    patch = f"from utils.data import source\nsource.FULL = source.{published!r}\n"
     (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(patch)
+    (folder / "site" / "sitecustomize.py").write_text(patch, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "FULL", published)
+        patch.setattr(source, "FULL", published)
         patch.setenv("MNIST_PATH", str(folder / "mine.npz"))
         patch.setenv("PYTHONPATH", f"{folder / 'site'}{os.pathsep}{ROOT}")
         patch.syspath_prepend(folder / "site")
@@ -75,15 +108,21 @@ def full_mnist(tmp_path_factory):
 @pytest.fixture(scope="session")
 def html(tmp_path_factory):
     """Folder of the book's HTML pages, built once for all tests from the committed outputs."""
-    output = tmp_path_factory.mktemp("book")
-    done = subprocess.run(
-        [sys.executable, "-m", "utils.book", "--output", str(output)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return output / "_build" / "html"
+    output = tmp_path_factory.getbasetemp() / "book"
+    if "PYTEST_XDIST_WORKER" in os.environ:  # The workers share it.
+        output = output.parent.parent / "book"
+    pages = output / "_build" / "html"
+    with filelock.FileLock(f"{output}.lock"):
+        if not (output / "built").exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "utils.commands.book", "--output", str(output)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+            (output / "built").touch()
+    return pages
 
 
 @pytest.fixture
@@ -113,15 +152,15 @@ def in_terminal():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the seconds that each notebook took, its kernel's start included."""
+    """Print the seconds of each notebook, its kernel's start included, and of each test file."""
     seconds = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
-            path, _, cell = getattr(report, "nodeid", "").partition("::")
-            if cell and path.endswith(".ipynb"):
+            path, _, test = getattr(report, "nodeid", "").partition("::")
+            if test:
                 seconds[path] += getattr(report, "duration", 0.0)
-    if seconds:
-        terminalreporter.section("seconds a notebook")
-        for path, total in seconds.items():
+    if len(seconds) > 1:
+        terminalreporter.section("seconds")
+        for path, total in sorted(seconds.items(), key=lambda item: -item[1]):
             terminalreporter.write_line(f"{total:7.1f}  {path}")
-        terminalreporter.write_line(f"{sum(seconds.values()):7.1f}  all {len(seconds)}")
+        terminalreporter.write_line(f"{sum(seconds.values()):7.1f}  all")

@@ -1,0 +1,59 @@
+"""The kernels in which notebooks are tested: whose warnings turn a compared cell red."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = """import warnings
+def changes(stacklevel):
+    warnings.warn("This will change.", FutureWarning, stacklevel=stacklevel)
+"""
+# Our own code, which only its name tells from a library.
+OURS = """import types
+ours = types.ModuleType("utils.something")
+exec("import warnings\\ndef careful(): warnings.warn('Careful.')", vars(ours))
+"""
+CELLS = {
+    "a library warns": "import a_library; a_library.changes(1)",
+    "a library blames its caller": "import a_library; a_library.changes(2)",
+    "the cell warns": "import warnings; warnings.warn('Careful.', FutureWarning)",
+    "a module of utils warns": f"{OURS}ours.careful()",
+    "the cell's code is doubtful": "[] is 1",
+    "NumPy warns of the cell's numbers": "import numpy as np; np.array([1.0]) / 0; None",
+    "a name of the start-up file is left": "show_ours, _install, sys, warnings",
+}
+GREEN = {"a library warns", "a library blames its caller"}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Run the cells in a notebook as the tests do, and return what nbval says of each."""
+    folder = tmp_path_factory.mktemp("notebook")
+    (folder / "a_library.py").write_text(LIBRARY, encoding="utf-8")
+    tags = {"tags": ["nbval-check-output"]}
+    cells = [
+        nbformat.v4.new_code_cell(source, metadata=tags, execution_count=number)
+        for number, source in enumerate(CELLS.values(), 1)
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "warnings.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0"]
+        + ["-c", str(HERE.parent / "pyproject.toml"), "-rA", str(folder)],
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    said = re.findall(r"^(PASSED|FAILED) .*?::Cell (\d+)", done.stdout, re.M)
+    by_number = {int(number): outcome for outcome, number in said}
+    return {name: by_number[number] for number, name in enumerate(CELLS)}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_is_red_when_we_warn_and_green_when_a_library_does(outcomes, name):
+    assert outcomes[name] == ("PASSED" if name in GREEN else "FAILED")
