@@ -1,83 +1,100 @@
 """`make results` says what is missing and what it costs, runs that, and can be stopped."""
 
 import json
-import os
 import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import nbformat
 import pytest
-from test_experiment import SHORT, eager, other, use_stand_in
 
-from utils.commands import costs
+from utils.commands import costs, plan
 from utils.commands import notebooks as results
-from utils.commands import plan
-from utils.experiments import run as experiment
 from utils.commands.costs import Costs, Progress, describe, duration
-from utils.commands.definitions import recorded_in
-from utils.experiments.run import Experiment, run
 from utils.commands.plan import Planned
-from utils.evidence.records import RecordFile, key
+from utils.evidence import records
+from utils.evidence.records import RecordFile, Requirements
+from utils.evidence.stored import CODE_KEY, Page, code_hash, stored_metadata
 
-ROOT = Path(__file__).parent.parent
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Work in a folder of the test, which has the recorded runs as well."""
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def write(path, *cells, recorded=()):
-    """Write a notebook, with what its last cell stored of `recorded`."""
+def write(path, *cells, stored=True, outputs=()):
+    """Write a notebook, whose last cell has outputs with the given metadata."""
     made = [nbformat.v4.new_code_cell(cell) for cell in cells]
     made[-1].outputs = [
-        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={"recorded": each})
-        for each in recorded
+        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata=metadata)
+        for metadata in outputs
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    notebook = nbformat.v4.new_notebook(cells=made)
+    if stored:
+        notebook.metadata[CODE_KEY] = code_hash(notebook)
+    nbformat.write(notebook, path)
     return path
+
+
+def edit(path, cell, **changes):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[cell].update(changes)
+    nbformat.write(notebook, path)
 
 
 def record(arm, seed, seconds, **fingerprint):
     return {"arm": arm, "seed": seed, "seconds": seconds, "fingerprint": fingerprint}
 
 
-def lines(folder, name, *records):
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+def lines(name, *runs):
+    text = "".join(json.dumps(run) + "\n" for run in runs)
+    (records.RESULTS / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
-def planned(folder, name="one", claims=("a-claim",), seeds=3, **more):
-    """Plan an experiment with one arm."""
-    runs = {key(record("a", seed, 0, model="m")): ("a", seed) for seed in range(seeds)}
-    return Planned(name, claims, RecordFile(folder / f"{name}.jsonl"), runs, **more)
+def asked(name="one", seeds=3, exclusive=False, **arms):
+    """Return the metadata of a result: by default of one arm, whose model has the hash "m"."""
+    fingerprints = {arm: {"model": model} for arm, model in (arms or {"a": "m"}).items()}
+    recorded = Requirements(name, tuple(range(seeds)), fingerprints).to_metadata()
+    return {"recorded": recorded, "exclusive": exclusive}
+
+
+def planned(*arguments, **settings):
+    metadata = asked(*arguments, **settings)
+    return Planned(Requirements.from_metadata(metadata["recorded"]), metadata["exclusive"])
 
 
 # What it will cost
 
 
-def test_a_run_costs_what_runs_like_it_took(tmp_path):
-    lines(tmp_path, "one", record("a", 0, 1.0, model="m"), record("a", 1, 2.0, model="m"))
-    lines(tmp_path, "two", record("a", 0, 10.0, model="old"), record("b", 0, 30.0, model="m"))
-    with (tmp_path / "two.jsonl").open("a") as file:
+def test_a_run_costs_what_runs_like_it_took(folder):
+    lines("one", record("a", 0, 1.0, model="m"), record("a", 1, 2.0, model="m"))
+    lines("two", record("a", 0, 10.0, model="old"), record("b", 0, 30.0, model="m"))
+    with RecordFile.of("two").path.open("a", encoding="utf-8") as file:
         file.write('torn\n{"arm": "a", "seed": 9, "fingerprint": {}}\n')
-    known = Costs(tmp_path)
 
-    def of(name, arm, model):
-        return known.of(name, key(record(arm, 5, 0, model=model)))
+    def cost(name, arm):
+        return Costs(records.RESULTS).of(planned(name, **{arm: "m"}), arm)
 
-    assert of("one", "a", "m") == 1.5  # The same run, with other seeds.
-    assert of("two", "a", "m") == 10.0  # Of its arm there are only records that count no more.
-    assert of("two", "c", "m") == 20.0  # An arm that is new in its experiment.
-    assert of("three", "a", "m") == 6.0  # An experiment that is new.
-    assert [known.knows(each) for each in ("one", "two", "three")] == [True, True, False]
-    lines(tmp_path, "two", record("a", 0, 10.0, model="old"), record("a", 1, 50.0, model="m"))
-    assert Costs(tmp_path).of("two", key(record("a", 5, 0, model="m"))) == 50.0
-    assert known.known
+    assert cost("one", "a") == 1.5  # The same run, with other seeds.
+    assert cost("two", "a") == 10.0  # Of its arm there are only records that count no more.
+    assert cost("two", "c") == 20.0  # An arm that is new in its experiment.
+    assert cost("three", "a") == 6.0  # An experiment that is new.
+    known = Costs(records.RESULTS)
+    assert [known.knows(name) for name in ("one", "two", "three")] == [True, True, False]
+    lines("two", record("a", 0, 10.0, model="old"), record("a", 1, 50.0, model="m"))
+    assert cost("two", "a") == 50.0
 
 
-def test_where_nothing_is_recorded_the_cost_is_not_known(tmp_path):
-    nothing = Costs(tmp_path)
-    assert not nothing.known and nothing.of("one", key(record("a", 0, 0))) is None
-    text = describe(plan.Notebook(tmp_path / "a.ipynb", (planned(tmp_path),)), nothing)
-    assert text.endswith("\n  one: 3 of 3 runs are missing")
+def test_where_nothing_is_recorded_the_cost_is_not_known(folder):
+    nothing = Costs(records.RESULTS)
+    assert not nothing.known and nothing.of(planned(), "a") is None
+    text = describe(plan.Notebook(folder / "a.ipynb", (planned(),)), nothing)
+    assert text == "a.ipynb\n  one: 3 of 3 runs are missing"
 
 
 @pytest.mark.parametrize(
@@ -98,143 +115,137 @@ def test_a_duration_is_said_roughly(seconds, text):
 
 # What is missing
 
-SWEEP = """
-from utils.experiments.run import Experiment, recorded, run
-from test_experiment import SHORT, eager, other
-one = Experiment("one", ["a-claim", "b-claim"], {"a": eager, "b": other}, seeds=2, fit=SHORT)
-two = Experiment("two", "c-claim", {"a": eager}, seeds=[5], fit=SHORT)
-"""
+
+def said(path):
+    return describe(plan.notebook(path), Costs(records.RESULTS))
 
 
-@pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    """Make a notebook with two experiments, whose records go into a folder of the test."""
-    (tmp_path / "results").mkdir()
-    use_stand_in(monkeypatch.setattr, tmp_path / "results")
-    monkeypatch.chdir(tmp_path)
-    return write(tmp_path / "a.ipynb", SWEEP, "run(one)", "recorded(one)")
-
-
-def said(path, folder):
-    return describe(plan.notebook(path), Costs(folder / "results"))
-
-
-def test_what_is_missing_is_said_with_its_cost_and_what_is_amiss(sweep, tmp_path):
-    assert said(sweep, tmp_path) == (
-        "a.ipynb\n"
-        "  one: 4 of 4 runs are missing\n"
-        "    its page is older; `make notebooks NOTEBOOK=a.ipynb` renews it\n"
-        "  two: 1 of 1 runs are missing\n"
-        "    its page is older; `make notebooks NOTEBOOK=a.ipynb` renews it"
-    )
-    stored = [each.requirements for each in recorded_in(sweep).values()]
-    write(sweep, SWEEP, "run(one)", "recorded(one)", recorded=stored)
-    run(Experiment("one", "c", {"a": eager, "b": other}, [1], SHORT), "full")
-    file = tmp_path / "results" / "one.jsonl"
-    slow = [{**json.loads(line), "seconds": 100.0} for line in file.read_text().splitlines()]
-    lines(tmp_path / "results", "one", *slow)
-    with file.open("a") as opened:
-        opened.write("<<<<<<< HEAD\n")
-    assert said(sweep, tmp_path) == (
+def test_what_is_missing_is_said_with_its_cost_and_what_is_amiss(folder):
+    outputs = [asked(seeds=2, a="m", b="m"), asked("two", seeds=1)]
+    path = write(folder / "a.ipynb", "1", "2", outputs=outputs)
+    lines("one", *(record(arm, 1, 100.0, model="m") for arm in "ab"))
+    with RecordFile.of("one").path.open("a", encoding="utf-8") as file:
+        file.write("<<<<<<< HEAD\n")
+    assert said(path) == (
         "a.ipynb\n"
         "  one: 2 of 4 runs are missing, about 3 minutes\n"
         "    one.jsonl has lines that are no records: 3\n"
         "  two: 1 of 1 runs are missing, about 2 minutes, guessed from other experiments"
     )
-    run(Experiment("one", "c", {"a": eager, "b": other}, 2, SHORT), "full")
-    assert "one: all 4 runs are recorded" in said(sweep, tmp_path)
-    # The arm changes: its records count no more, and the stored page is older than its source.
-    changed = SWEEP.replace('"b": other}', '"b": eager}')
-    write(sweep, changed, "run(one)", "recorded(one)", recorded=stored)
-    assert said(sweep, tmp_path).splitlines()[1:4] == [
-        "  one: 2 of 4 runs are missing, about 2 minutes",
+    assert plan.notebook(path).experiments[0].missing() == [("a", 0), ("b", 0)]
+    lines("one", *(record(arm, seed, 100.0, model="m") for arm in "ab" for seed in range(2)))
+    assert "  one: all 4 runs are recorded" in said(path) and plan.notebook(path).open
+    # The arm changes, and its page is stored again: its records count no more.
+    write(path, "1", "3", outputs=[asked(seeds=2, a="m", b="new")])
+    assert said(path).splitlines()[1:] == [
+        "  one: 2 of 4 runs are missing, about 3 minutes",
         "    older records no longer count, because these changed: b (model)",
-        "    one.jsonl has lines that are no records: 3",
     ]
-    assert [each.outdated for each in plan.notebook(sweep).experiments] == [True, False]
     # Back again, they count again.
-    write(sweep, SWEEP, "run(one)", "recorded(one)", recorded=stored)
-    assert "one: all 4 runs are recorded" in said(sweep, tmp_path)
+    write(path, "1", "2", outputs=outputs[:1])
+    assert said(path) == "a.ipynb\n  one: all 4 runs are recorded"
+    assert not plan.notebook(path).open
 
 
-def test_the_experiments_of_one_claim_are_chosen_by_it(sweep):
-    found = plan.notebook(sweep)
-    for claim, names in {"b-claim": ["one"], "c-claim": ["two"], "d-claim": []}.items():
-        chosen = found.of_claim(claim)
-        assert [each.name for each in chosen.experiments] == names
-        assert chosen.open is bool(names)
+CHANGES = {
+    "code": (0, {"source": "2"}),
+    "prose": (1, {"source": "Other words"}),
+    "tags": (0, {"metadata": {"tags": ["hide-input"]}}),
+    "execution": (0, {"execution_count": 7}),
+    "outputs": (0, {"outputs": [nbformat.v4.new_output("stream", text="2")]}),
+    "a cell more": (1, {"cell_type": "code", "outputs": [], "execution_count": None}),
+}
 
 
-def test_an_experiment_for_no_claim_is_run_with_all_and_with_no_single_claim(tmp_path, sweep):
-    write(sweep, SWEEP.replace('"c-claim"', "()"), "run(one)", "recorded(one)")
-    found = plan.notebook(sweep)
-    assert [each.claims for each in found.experiments] == [("a-claim", "b-claim"), ()]
-    assert [len(each.missing()) for each in found.experiments] == [4, 1]
-    assert "two: 1 of 1 runs are missing" in said(sweep, tmp_path)
-    for claim in ("a-claim", "c-claim"):
-        assert "two" not in [each.name for each in found.of_claim(claim).experiments]
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_notebook_whose_code_has_changed_is_run_and_no_other(change, folder):
+    cells = [nbformat.v4.new_code_cell("1"), nbformat.v4.new_markdown_cell("Words")]
+    notebook = results.tidy(nbformat.v4.new_notebook(cells=cells))
+    nbformat.write(notebook, folder / "a.ipynb")
+    assert not plan.notebook(folder / "a.ipynb").open
+    cell, changes = CHANGES[change]
+    edit(folder / "a.ipynb", cell, **changes)
+    changed = change in ("code", "a cell more")
+    assert plan.notebook(folder / "a.ipynb").open == changed
+    assert ("its code has changed since it was stored: it is run" in said("a.ipynb")) == changed
 
 
-def test_what_cannot_be_read_is_taken_from_the_stored_outputs_and_said(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    wanted = {"experiment": "one", "seeds": [0, 1], "fingerprints": {"a": {"model": "m"}}}
-    dying = "import os\narms = os._exit(3)\nExperiment('one', 'c', arms)"
-    paths = [
-        write(tmp_path / "a.ipynb", dying, "recorded(one)", recorded=[wanted]),
-        write(tmp_path / "b.ipynb", "arms = no_such\nExperiment('one', 'c', arms)"),
-        write(tmp_path / "c.ipynb", "print(1)"),
+def test_where_the_code_ends_in_one_cell_and_begins_in_the_next_counts(folder):
+    hashes = [
+        Page.read(write(folder / "a.ipynb", *cells)).current
+        and code_hash(nbformat.read(folder / "a.ipynb", as_version=4))
+        for cells in (["a\n", "b"], ["a", "\nb"], ["a\nb"], ["b", "a\n"])
     ]
-    lines(tmp_path, "one", record("a", 1, 70.0, model="m"), record("a", 0, 5.0, model="x"))
-    dead, wrong, empty = plan.notebooks(paths, tmp_path)
-    assert describe(dead, Costs(tmp_path)) == (
+    assert False not in hashes and len(set(hashes)) == 4
+
+
+def test_a_notebook_that_was_never_stored_is_run(folder):
+    path = write(folder / "a.ipynb", "1", stored=False, outputs=[asked()])
+    assert said(path) == (
         "a.ipynb\n"
-        "  not to be read without running it, so it will be run (its process died)\n"
-        "  its stored outputs, which may be older than its source, say:\n"
-        "  one: 1 of 2 runs are missing, about 70 seconds"
+        "  it has never been stored by `make notebooks`: it is run\n"
+        "  its outputs, which may be older than its code, tell:\n"
+        "  one: 3 of 3 runs are missing"
     )
-    assert "cell 0, line 1: NameError: name 'no_such' is not defined" in wrong.problem
-    assert wrong.open and not empty.open and not empty.problem
-    assert dead.of_claim("c").experiments == dead.experiments
 
 
-def test_a_notebook_that_takes_too_long_to_read_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "_READING_SECONDS", 0.5)
-    path = write(tmp_path / "a.ipynb", "import time\nx = time.sleep(900)\nExperiment('o', 'c', x)")
-    (found,) = plan.notebooks([path], tmp_path)
-    assert found.problem == "after 0.5 s it was still running"
+def test_what_outputs_tell_is_read_in_their_order(folder):
+    settled = {"settled": {"claim": "a-claim", "quick": "2 of 2 runs"}}
+    outputs = [asked("two", exclusive=True), settled, {}, asked("one")]
+    path = write(folder / "a.ipynb", "1", outputs=outputs)
+    assert stored_metadata(path) == [each for each in outputs if each]
+    assert Page.read(path).quick == {"a-claim": "2 of 2 runs"}
+    assert plan.notebook(path).experiments == (planned("two", exclusive=True), planned("one"))
+
+
+def test_the_experiments_of_one_claim_are_those_that_the_ledger_names_and_what_tunes_them(folder):
+    outputs = [asked("pooling"), asked("padding"), asked("a-search-for-rates")]
+    path = write(folder / "a.ipynb", "1", outputs=outputs)
+    chosen = plan.notebook(path).of_claim("max-or-mean").experiments
+    assert [each.name for each in chosen] == ["pooling", "a-search-for-rates"]
+    with pytest.raises(KeyError, match="no-such-claim"):
+        plan.notebook(path).of_claim("no-such-claim")
 
 
 # How far it has come
 
 
-def test_progress_follows_the_files_whoever_writes_them(tmp_path):
-    lines(tmp_path, "one", *(record("a", seed, 30.0, model="m") for seed in (0, 7)))
-    one, two = planned(tmp_path), planned(tmp_path, "two", seeds=2)
-    shown = Progress([one, two], Costs(tmp_path))
+def test_progress_follows_the_files_whoever_writes_them(folder):
+    lines("one", *(record("a", seed, 30.0, model="m") for seed in (0, 7)))
+    one, two = planned(), planned("two", seeds=2)
+    shown = Progress([one, two], Costs(records.RESULTS))
     with shown:
         assert str(shown) == "0 of 4 runs, about 2 minutes left"
-        RecordFile(tmp_path / "one.jsonl").append(record("a", 2, 1.0, model="m"))
-        RecordFile(tmp_path / "two.jsonl").append(record("a", 9, 1.0, model="m"))  # Not asked for.
+        one.file.append(record("a", 2, 1.0, model="m"))
+        two.file.append(record("a", 9, 1.0, model="m"))  # Not asked for.
         wait_until(lambda: str(shown).startswith("1 of 4 runs"))
         assert " left" in str(shown)
-        for file, seeds in ((one.file, (0, 1)), (two.file, (0, 1))):
-            for seed in seeds:
-                RecordFile(file.path).append(record("a", seed, 1.0, model="m"))
+        for each in (one, two):
+            for seed in (0, 1):
+                each.file.append(record("a", seed, 1.0, model="m"))
         wait_until(lambda: str(shown).startswith("4 of 4 runs"))
     assert one.missing() == two.missing() == []
 
 
-def test_runs_at_a_time_shorten_what_is_left_but_not_of_those_that_run_alone(tmp_path, monkeypatch):
+def test_a_file_is_read_again_only_after_it_changed(folder, monkeypatch):
+    shown, reads, read = Progress([planned(), planned("two")], Costs(folder)), [], RecordFile.read
+    monkeypatch.setattr(RecordFile, "read", lambda file: reads.append(file.path.stem) or read(file))
+    assert not shown.look() and reads == []
+    lines("two", record("a", 0, 1.0, model="m"))
+    assert shown.look() and not shown.look() and reads == ["two"]
+
+
+def test_runs_at_a_time_shorten_what_is_left_but_not_of_exclusive_ones(folder, monkeypatch):
     monkeypatch.setattr(costs, "cpu_count", lambda: 2)
-    lines(tmp_path, "one", record("a", 99, 3_600.0, model="m"))
-    one, two = planned(tmp_path, seeds=10), planned(tmp_path, "two", seeds=10, alone=True)
+    lines("one", record("a", 99, 3_600.0, model="m"))
+    one, two = planned(seeds=10), planned("two", seeds=10, exclusive=True)
     for experiments, jobs, text in (
         ([one], 2, "0 of 10 runs, about 5.0 hours left"),
         ([two], 2, "0 of 10 runs, about 10.0 hours left"),
         ([one, two], 2, "0 of 20 runs, about 15.0 hours left"),
         ([one], 9, "0 of 10 runs, about 5.0 hours left"),  # There are two cores.
     ):
-        assert str(Progress(experiments, Costs(tmp_path), jobs)) == text
+        assert str(Progress(experiments, Costs(records.RESULTS), jobs)) == text
 
 
 def wait_until(holds, seconds=60):
@@ -251,14 +262,13 @@ from pathlib import Path
 from tqdm import tqdm
 from utils.commands.costs import Costs, Progress
 from utils.commands.plan import Planned
-from utils.evidence.records import RecordFile, key
-file = RecordFile(Path(sys.argv[1]) / "one.jsonl")
-made = [{"arm": "a", "seed": seed, "fingerprint": {}} for seed in range(2)]
-one = Planned("one", (), file, {key(each): ("a", each["seed"]) for each in made})
-with Progress([one], Costs(file.path.parent)) as progress:
-    for number, each in enumerate(made):
-        RecordFile(file.path).append(each)
-        while not str(progress).startswith(f"{number + 1} of 2"):
+from utils.evidence import records
+records.RESULTS = Path(sys.argv[1])
+one = Planned(records.Requirements("one", (0, 1), {"a": {}}))
+with Progress([one], Costs(records.RESULTS)) as progress:
+    for seed in range(2):
+        one.file.append({"arm": "a", "seed": seed, "fingerprint": {}})
+        while not str(progress).startswith(f"{seed + 1} of 2"):
             time.sleep(0.05)
     tqdm.write("a line above it")
     time.sleep(0.3)
@@ -273,68 +283,103 @@ def test_in_a_terminal_one_bar_counts_all_runs(tmp_path, in_terminal):
 
 # All of it: a notebook in its kernel
 
-WHOLE = """
-import os
-from tests.test_experiment import SHORT, eager, other, use_stand_in
-from utils.experiments.run import Experiment, recorded, run
-stand_in = use_stand_in(setattr, os.environ["RESULTS"])
+SETUP = """
+from pathlib import Path
+from utils.evidence import records
+from utils.experiments import Experiment, by_scale
+import keras
+records.RESULTS = Path("results").resolve()
+
+def net():
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(10))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"], run_eagerly=True)
+    return model
 """
-SWEEPS = """
-one = Experiment("one", "a-claim", {"a": eager, "b": other}, seeds=6, fit=stand_in or SHORT)
-two = Experiment("two", "c-claim", {"a": eager}, seeds=2, fit=stand_in or SHORT)
+ONE = """
+one = Experiment("one", {"a": net, "b": lambda: net()}, train_size=100, seeds=by_scale(1, 6))
+result = one.run()
+result
+"""
+TWO = """
+two = Experiment("two", {"a": net}, train_size=100, seeds=by_scale(1, 2), exclusive=True)
+two.run()
 """
 
 
-def test_results_are_planned_run_stopped_and_resumed(tmp_path, monkeypatch, capfd):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RESULTS", str(folder))
-    monkeypatch.setattr(results, "RESULTS", folder)
+def test_results_are_planned_run_stopped_and_resumed(folder, full_mnist, monkeypatch, capfd):
     monkeypatch.setattr(costs, "_LOOK_SECONDS", 0.1)
     monkeypatch.setattr(costs, "_LINE_SECONDS", 0.0)
-    monkeypatch.chdir(tmp_path)
-    path = write(tmp_path / "a.ipynb", WHOLE, SWEEPS, "run(one)", "run(two)", "recorded(one)")
+    path = write(folder / "a.ipynb", SETUP, ONE, TWO, stored=False)
     before = path.read_bytes()
 
     def count():
-        return sum(file.read_bytes().count(b"\n") for file in folder.glob("*.jsonl"))
+        return sum(file.read_bytes().count(b"\n") for file in records.RESULTS.glob("*.jsonl"))
 
     def stop():
         wait_until(lambda: count() >= 3, seconds=300)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    assert results.main(["--jobs=1", str(path)]) == 130  # The stand-in is in no other process.
+    assert results.main(["--jobs=1", str(path)]) == 130
     stopper.join()
-    said = capfd.readouterr().out
-    assert "  one: 12 of 12 runs are missing\n" in said and "two: 2 of 2" in said
-    assert "Missing: 14 runs in 1 of 1 notebooks, nothing recorded says how long" in said
-    assert "1 of 14 runs, about" in said and "The finished runs are recorded." in said
-    done, finished = count(), (folder / "one.jsonl").read_bytes()
-    assert 3 <= done < 14
+    out = capfd.readouterr().out
+    assert "it has never been stored" in out and "The finished runs are recorded." in out
+    assert "left" not in out  # How many runs its code asks for was not known.
+    done, finished = count(), RecordFile.of("one").path.read_bytes()
+    assert 3 <= done < 14 and path.read_bytes() == before
 
+    assert results.main(["--store", str(path)]) == 0
+    assert [each.exclusive for each in plan.notebook(path).experiments] == [False, True]
+    before = path.read_bytes()
     assert results.main(["--jobs=1", str(path)]) == 0
-    said = capfd.readouterr().out
-    assert f"  one: {12 - done} of 12 runs are missing, about" in said
-    assert f"Missing: {14 - done} runs in 1 of 1 notebooks, about" in said
-    assert f"`make notebooks NOTEBOOK={path.name}` shows the new runs" in said
-    assert (folder / "one.jsonl").read_bytes().startswith(finished)
+    out = capfd.readouterr().out
+    assert f"  one: {12 - done} of 12 runs are missing, about" in out and "two: 2 of 2" in out
+    assert f"To run: 1 of 1 notebooks, {14 - done} runs are missing, about" in out
+    assert f"1 of {14 - done} runs, about" in out
+    assert f"`make notebooks NOTEBOOK={path.name}` shows the new runs" in out
+    assert RecordFile.of("one").path.read_bytes().startswith(finished)
     assert count() == 14 and path.read_bytes() == before
 
     monkeypatch.setattr(results, "execute", None)  # Nothing may be run any more.
+    assert results.main([str(path)]) == 0
+    out = capfd.readouterr().out
+    assert out.count("runs are recorded\n") == 2 and "Nothing is missing: there is nothing" in out
+
+
+SHOWS = """
+from IPython.display import display
+display({{"text/plain": ""}}, raw=True, metadata={})
+"""
+
+
+def test_what_a_run_leaves_missing_is_reported_by_what_its_code_asks_for_then(folder, capfd):
+    lines("one", *(record("a", seed, 1.0, model="new") for seed in range(3)))
+    changed = write(folder / "a.ipynb", SHOWS.format(asked(a="new")), outputs=[asked(a="old")])
+    edit(changed, 0, source=SHOWS.format(asked(a="new")) + "# changed")
+    assert results.main([str(changed)]) == 0
+    assert "make notebooks NOTEBOOK=a.ipynb" in capfd.readouterr().out
+    edit(changed, 0, source=SHOWS.format(asked(a="newer")))
+    silent = write(folder / "b.ipynb", "1", outputs=[asked("two")])
+    assert results.main([str(changed), str(silent)]) == 1
+    out, err = capfd.readouterr()
+    assert "FAIL a.ipynb: runs are missing still: 3 of one;" in err
+    assert "FAIL b.ipynb: runs are missing still: 3 of two;" in err
+    assert out.index("[1/2] b.ipynb") < out.index("[2/2] a.ipynb")
+    assert "make notebooks NOTEBOOK" not in out
+
+
+def test_a_claim_runs_its_notebook_for_what_serves_it(folder, monkeypatch, capfd):
+    path = write(folder / "a.ipynb", "1", outputs=[asked("pooling", 1), asked("padding", 1)])
     monkeypatch.setattr(results, "notebook_of_claim", lambda claim: path)
-    assert results.main(["--claim", "c-claim"]) == 0
-    said = capfd.readouterr().out
-    assert said.count("runs are recorded") == 1 and "two: all 2 runs are recorded" in said
-    assert "Nothing is missing for c-claim: there is nothing to run." in said
-
-
-def test_an_experiment_that_its_notebook_never_runs_is_reported(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
-    monkeypatch.setattr(experiment, "RESULTS", tmp_path)
-    found = plan.Notebook(write(tmp_path / "a.ipynb", "1 + 1"), (planned(tmp_path),))
-    monkeypatch.setattr(plan, "notebooks", lambda paths, folder: iter([found]))
-    assert results.main([str(found.path)]) == 1
-    assert "3 runs are missing still: does it hand each experiment" in capfd.readouterr().err
+    lines("pooling", record("a", 0, 1.0, model="m"))
+    assert results.main(["--claim", "max-or-mean"]) == 0
+    out = capfd.readouterr().out
+    assert "padding" not in out and "Nothing is missing for max-or-mean: there is" in out
+    edit(path, 0, source=SHOWS.format(asked("padding", 1)))
+    assert results.main(["--claim", "max-or-mean"]) == 0  # Another claim's runs may be missing.
+    edit(path, 0, source=SHOWS.format(asked("pooling", 2)))
+    assert results.main(["--claim", "max-or-mean"]) == 1
+    assert "1 of pooling" in capfd.readouterr().err
