@@ -6,6 +6,8 @@ from utils.figures.charts import (
     curves,
     in_margins,
     intervals,
+    lines,
+    network_costs,
     sweep,
     tradeoff,
 )
@@ -41,6 +43,8 @@ __all__ = [
     "image_grid",
     "in_margins",
     "intervals",
+    "lines",
+    "network_costs",
     "shape_walk",
     "show",
     "sweep",

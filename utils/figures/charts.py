@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import Locator, MaxNLocator, NullLocator
 
 from utils.evidence.statistics import Estimate
+from utils.evidence.table import evaluate
 from utils.figures.runs import (
     FEWEST_FOR_INTERVAL,
     Axis,
@@ -23,10 +24,10 @@ from utils.figures.runs import (
     check_arms,
     chosen_arms,
     estimate,
-    evaluate,
     runs_of,
 )
 from utils.figures.style import COLOURS, INK, MARKERS, figure, require_alt, say, show
+from utils.theory.arithmetic import layer_table
 
 
 def compare(
@@ -246,7 +247,7 @@ def curves(
         }
         ends = "; ".join(f"{text} {axis.said(value)}" for text, value in last.items())
         say(place, f"{axis.label}, in the last epoch: {ends}.")
-    _finish(drawing, places, alt, _head(title, label, "mean, lowest and highest"))
+    _finish(drawing, places, alt, _head(title, label, "mean and spread"))
 
 
 def tradeoff(
@@ -303,7 +304,7 @@ def tradeoff(
         if lacking := [arm for arm in labels if arm not in costs]:
             raise ValueError(f"x has no entry for {lacking}; it has {list(costs)}")
     drawing, (place,) = _sheet(axes, 1, alt, (6.4, 3.6))
-    points = {}
+    points, runs = {}, []
     order = list(dict.fromkeys(kinds))
     for (arm, name), kind in zip(labels.items(), kinds, strict=True):
         heights = by_seed(frame, up.metric, arm)
@@ -313,6 +314,7 @@ def tradeoff(
             widths = by_seed(frame, across.metric, arm)
         points[name] = float(across.drawn(widths.mean())), float(up.drawn(heights.mean()))
         look = _look(order.index(kind)) | {"linestyle": "none"}
+        runs += zip(across.drawn(widths), up.drawn(heights), strict=True)
         place.plot(across.drawn(widths), up.drawn(heights), markersize=4, alpha=0.45, **look)
         place.plot(*points[name], markersize=8, label=kind, **look)
     if join:
@@ -331,7 +333,7 @@ def tradeoff(
     for axis, which, asked in ((across, "x", log), (up, "y", False)):
         if axis.logarithmic or asked:
             _plain_log(place, which)
-    _name_points(place, points)
+    _name_points(place, points, runs)
     if groups:
         handles = dict(zip(*reversed(place.get_legend_handles_labels()), strict=True))
         place.legend(handles.values(), handles)
@@ -339,7 +341,7 @@ def tradeoff(
         f"{name} {across.said(wide)} and {up.said(high)}" for name, (wide, high) in points.items()
     )
     say(place, f"Means, {across.label} and {up.label}: {told}.")
-    _finish(drawing, [place], alt, _head(title, label, "single runs and their mean"))
+    _finish(drawing, [place], alt, _head(title, label, "runs and mean"))
 
 
 def sweep(
@@ -453,7 +455,7 @@ def sweep(
             place.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         elif number == 0 and 1 < len(lines) <= 4:
             place.legend()
-    kind = "mean, lowest and highest" if spread == "range" else _kind_of_interval(sum(every, []))
+    kind = "mean and spread" if spread == "range" else _kind_of_interval(sum(every, []))
     _finish(drawing, places, alt, _head(title, label, kind))
 
 
@@ -525,6 +527,64 @@ def cumulative(
     _finish(drawing, [place], alt, _head(title, label, _kind_of_interval(changes)))
 
 
+def lines(
+    x: Sequence,
+    series: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    alt: str | None = None,
+    axes=None,
+    log: str = "",
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+) -> None:
+    """Draw numbers that come from no experiment: a line a series, with marks where there are few.
+
+    Parameters
+    ----------
+    x : sequence of float or of str
+        The places of all series; words stand below the axis, at equal distances.
+    series : mapping of str to sequence of float
+        Name of each line and its values, one a place; NaN leaves a gap.
+    xlabel, ylabel : str
+        Labels of the axes.
+    alt, axes
+        As for `compare`.
+    log : {"", "x", "y", "xy"}
+        Which axes are logarithmic.
+    reference : mapping of str to float, optional
+        Name and height of dashed lines such as chance.
+    title : str
+        Stands above.
+
+    Raises
+    ------
+    ValueError
+        When there are neither `alt` nor `axes`.
+    """
+    drawing, (place,) = _sheet(axes, 1, alt, (6, 2.9))
+    words = list(x) if isinstance(x[0], str) else None
+    at = range(len(words)) if words else x
+    for number, (name, values) in enumerate(series.items()):
+        look = _look(number) | {"markersize": 5}
+        if len(at) > 20:  # Without marks, dashes tell them apart besides the colour.
+            look |= {"marker": "", "linestyle": ("-", "--", "-.", ":")[number % 4]}
+        place.plot(at, values, label=name, **look)
+    for which in log:
+        _plain_log(place, which)
+    if words:
+        place.set_xticks(at, words)
+    for name, height in (reference or {}).items():
+        _line(place, name, height)
+    place.set(xlabel=xlabel, ylabel=ylabel)
+    place.set_title(title, fontsize=10)
+    if len(series) > 1:
+        place.legend()
+    if drawing is not None:
+        show(drawing, alt)
+
+
 def intervals(
     axes: Axes,
     estimates: Mapping[str, Estimate],
@@ -556,6 +616,56 @@ def intervals(
         _band(axes, 0, (-margin * factor, margin * factor))
     scaled = {name: _scaled(estimate_, factor) for name, estimate_ in estimates.items()}
     _rows(axes, scaled, list(groups) or [""] * len(estimates))
+
+
+def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=None) -> None:
+    """Draw parameters and multiply-adds of networks, split into convolutions and dense layers.
+
+    Parameters
+    ----------
+    models : mapping of str to keras.Model
+        Name of each row, from the top.
+    alt, axes
+        As for `compare`; there are two panels.
+
+    Raises
+    ------
+    ValueError
+        When there are neither `alt` nor two `axes`, or for a layer that
+        `utils.theory.arithmetic.layer_table` does not know.
+    """
+    tables = [layer_table(model) for model in models.values()]
+    size = (7, 0.9 + 0.35 * len(models))
+    drawing, places = _sheet(axes, 2, alt, size, ncols=2, sharey=True)
+    for place, column in zip(places, ("parameters", "multiply_adds"), strict=True):
+        amounts = np.array(
+            [
+                [table.loc[(table["type"] == "Dense") == dense, column].sum() for table in tables]
+                for dense in (False, True)
+            ]
+        )
+        name, divisor = (
+            ("millions", 1e6) if amounts.sum(axis=0).max() >= 1e6 else ("thousands", 1e3)
+        )
+        start = np.zeros(len(models))
+        for number, kind in enumerate(("convolutions", "dense layers")):
+            wide = amounts[number] / divisor
+            colour = COLOURS[number]
+            place.barh(range(len(models)), wide, 0.6, left=start, color=colour, label=kind)
+            start += wide
+        words = "multiply-adds of an image" if column == "multiply_adds" else "parameters"
+        place.set_xlabel(f"{words}, {name}")
+        place.set_yticks(range(len(models)), list(models))
+        place.set_ylim(len(models) - 0.5, -0.5)
+        place.grid(axis="y", visible=False)
+        told = "; ".join(
+            f"{model} {convolutions:,} and {dense:,}"
+            for model, convolutions, dense in zip(models, *amounts, strict=True)
+        )
+        say(place, f"{words}, of convolutions and of dense layers: {told}.".capitalize())
+    places[0].legend()
+    if drawing is not None:
+        show(drawing, alt)
 
 
 # Parts of charts
@@ -669,35 +779,48 @@ def _series(result, frame, arms, x) -> dict[str, dict[str, float]]:
     return series
 
 
-def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Write the name of each point beside it, where it covers no other name and no point."""
+def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]], runs: Iterable) -> None:
+    """Write the name of each point beside it, where it covers least of names, points and runs."""
     axes.get_xlim(), axes.get_ylim()  # Only asked for, they follow what has been drawn.
     per_point = axes.figure.dpi / 72
     places = {name: axes.transData.transform(point) for name, point in points.items()}
     frame, taken = axes.bbox, []
-    dots = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    dots = [_square(place, 5) for place in places.values()]
+    dots += [_square(place, 3) for place in axes.transData.transform(list(runs))]
     for name, (x, y) in places.items():
         width, height = 5.2 * per_point * len(name), 11 * per_point
         spots = []
-        for across, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-            left = x + across * 7 * per_point - (0.5 - across / 2) * width
-            low = y + up * (8 if not across else 5) * per_point - (0.5 - up / 2) * height
+        for across, up in _SPOTS:
+            left = x + across * per_point - (0.5 - np.sign(across) / 2) * width
+            low = y + up * per_point - (0.5 - np.sign(up) / 2) * height
             box = (left, low, left + width, low + height)
             outside = max(0, frame.x0 - box[0]) + max(0, box[2] - frame.x1)
             outside += max(0, frame.y0 - box[1]) + max(0, box[3] - frame.y1)
-            cost = sum(_overlap(box, other) for other in [*taken, *dots]) + 20 * outside
-            spots.append((cost, len(spots), box, across, up))
-        _, _, box, across, up = min(spots)
+            cost = sum(_overlap(box, dot) for dot in dots) + 20 * outside
+            cost += 3 * sum(_overlap(box, other) for other in taken) + abs(across) + abs(up)
+            spots.append((cost, len(spots), box, (across, up)))
+        _, _, box, (across, up) = min(spots)
         taken.append(box)
         axes.annotate(
             name,
             points[name],
-            xytext=(7 * across, (8 if not across else 5) * up),
+            xytext=(across, up),
             textcoords="offset points",
-            ha={1: "left", 0: "center", -1: "right"}[across],
-            va={1: "bottom", 0: "center", -1: "top"}[up],
+            ha=("right", "center", "left")[int(np.sign(across)) + 1],
+            va=("top", "center", "bottom")[int(np.sign(up)) + 1],
             fontsize=9,
         )
+
+
+# Where a name may stand, in points from its mark; the first is the best.
+_SPOTS = (
+    *((7, 0), (-7, 0), (0, 8), (0, -8), (7, 5), (7, -5), (-7, 5), (-7, -5)),
+    *((across, up) for up in (18, -18, 28, -28) for across in (0, 7, -7)),
+)
+
+
+def _square(centre, half: float) -> tuple[float, float, float, float]:
+    return centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half
 
 
 def _overlap(first, second) -> float:
@@ -786,7 +909,7 @@ def _head(title: str, label: str, kind: str) -> str:
 
 def _kind_of_interval(estimates: Iterable[Estimate]) -> str:
     enough = all(each.runs >= FEWEST_FOR_INTERVAL for each in estimates)
-    return "mean and 95 % interval" if enough else "single runs and their mean"
+    return "mean and 95 % interval" if enough else "runs and mean"
 
 
 def _told(axis: Axis, estimates: Mapping[str, Estimate], difference: bool = False) -> str:

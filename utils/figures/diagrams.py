@@ -26,35 +26,35 @@ def shape_walk(models: Mapping[str, object]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A row a model, a box a layer: its height is the side of the map in pixels, its width grows
-        with the number of channels. Layers that only change values (dropout, activations) are
-        left out. Hand it to `show`.
+        One row a model, one box a layer: its height is the size of the feature map in pixels, its
+        width grows with the number of channels. Layers that only change values (dropout,
+        activations) are left out. Hand it to `show`.
     """
     walks = {name: _shapes(model) for name, model in models.items()}
     longest = max(map(len, walks.values()))
     # Names and sizes of many layers stand side by side only when each is broken in two lines.
     broken = longest > 10
     made, axes = figure(7.5, (1.95 if broken else 1.75) * len(walks), nrows=len(walks))
-    sides = [shape[0] for walk in walks.values() for _, shape in walk if len(shape) == 3]
+    sizes = [shape[0] for walk in walks.values() for _, shape in walk if len(shape) == 3]
     for row, (name, walk) in zip(axes[:, 0], walks.items(), strict=True):
         for number, (kind, shape) in enumerate(walk):
-            is_map = len(shape) == 3
-            height = max(shape[0] / max(sides), 0.06) if is_map else 0.12
-            width = 0.18 + 0.09 * np.log2(shape[-1]) if is_map else 0.7
+            is_feature_map = len(shape) == 3
+            height = max(shape[0] / max(sizes), 0.06) if is_feature_map else 0.12
+            width = 0.18 + 0.09 * np.log2(shape[-1]) if is_feature_map else 0.7
             row.add_patch(
                 FancyBboxPatch(
                     (number - width / 2, -height / 2),
                     width,
                     height,
                     boxstyle="round,pad=0,rounding_size=0.03",
-                    facecolor=COLOURS[0] if is_map else COLOURS[1],
+                    facecolor=COLOURS[0] if is_feature_map else COLOURS[1],
                     edgecolor="none",
                 )
             )
             size = "×".join(map(str, shape))
             if broken:
                 kind = kind.replace(" ", "\n")
-                size = f"{shape[0]}×{shape[1]}\n×{shape[2]}" if is_map else size
+                size = f"{shape[0]}×{shape[1]}\n×{shape[2]}" if is_feature_map else size
             row.text(number, -0.6, size, ha="center", va="top", fontsize=7.5 if broken else 8)
             row.text(number, 0.58, kind, ha="center", va="bottom", fontsize=8)
         row.set_xlim(-0.6, longest - 0.4)
@@ -84,10 +84,11 @@ def convolution_arithmetic(cases: Mapping[str, Mapping[str, object]], columns: i
     Parameters
     ----------
     cases : mapping of str to mapping
-        Title of each picture, and its settings, the same along both axes: ``size``, ``kernel``,
-        ``stride``, ``padding`` and ``dilation`` as for `utils.arithmetic.output_size`, the last
-        three if they are wanted; ``transposed=True`` for a transposed convolution; and ``at``, the
-        row and column of the output cell whose window is drawn, by default the first.
+        Title of each picture, and its settings, the same along both axes: ``size``, ``kernel``
+        (its size), ``stride``, ``padding`` and ``dilation`` as for
+        `utils.theory.arithmetic.output_size`, the last three if they are wanted;
+        ``transposed=True`` for a transposed convolution; and ``at``, the row and column of the
+        output cell whose window is drawn, by default the first.
     columns : int
         Pictures beside each other.
 
@@ -137,27 +138,27 @@ def _plan(
     name, size, kernel, stride=1, padding="valid", dilation=1, transposed=False, at=(0, 0)
 ) -> dict:
     """Lay one case out along one axis: where its cells are, and which of them a window reads."""
-    reach = dilation * (kernel - 1) + 1
+    effective = dilation * (kernel - 1) + 1
     if transposed:
         # The same as a convolution with stride 1 over an input with zeros between and around it.
         outputs = transposed_output_size(size, kernel, stride, padding, dilation)
         cut = sum(padding_widths(outputs, kernel, stride, padding, dilation))
-        before = reach - 1 - padding_widths(outputs, kernel, stride, padding, dilation)[0]
+        before = effective - 1 - padding_widths(outputs, kernel, stride, padding, dilation)[0]
         real = [before + number * stride for number in range(size)]
-        wide, step = outputs + reach - 1, 1
+        wide, step = outputs + effective - 1, 1
         if before < 0 or real[-1] >= wide:
             raise ValueError(f"case {name!r}: padding={padding!r} crops more than there is to crop")
-        more = outputs - (stride * (size - 1) + reach - cut)
-        formula = f"{stride} · ({size} − 1) + {reach} − {cut}{f' + {more}' * bool(more)}"
+        more = outputs - (stride * (size - 1) + effective - cut)
+        formula = f"{stride} · ({size} − 1) + {effective} − {cut}{f' + {more}' * bool(more)}"
     else:
         outputs = output_size(size, kernel, stride, padding, dilation)
         before, after = padding_widths(size, kernel, stride, padding, dilation)
         real = list(range(before, before + size))
         wide, step = before + size + after, stride
-        formula = f"⌊({size} + {before + after} − {reach}) / {stride}⌋ + 1"
+        formula = f"⌊({size} + {before + after} − {effective}) / {stride}⌋ + 1"
     if not all(0 <= index < outputs for index in at):
         raise ValueError(f"case {name!r}: at={at!r}; the output has {outputs} rows and columns")
-    windows = [range(first * step, first * step + reach, dilation) for first in range(outputs)]
+    windows = [range(first * step, first * step + effective, dilation) for first in range(outputs)]
     return {
         "size": size,
         "outputs": outputs,
@@ -167,7 +168,7 @@ def _plan(
         "read": sorted(set().union(*windows)),
         "windows": [windows[index] for index in at],
         "at": at,
-        "reach": reach,
+        "effective": effective,
         "formula": f"{formula} = {outputs}",
     }
 
@@ -202,7 +203,7 @@ def _draw_plan(axes: Axes, name: str, plan: dict) -> None:
     every_output = {(row, column) for row in range(outputs) for column in range(outputs)}
     circles(every_output - written, "output", facecolor=_OUTPUT_COLOUR, alpha=0.45)
     circles(written, "output written", facecolor=_OUTPUT_COLOUR)
-    frame = _square((columns[0], rows[0]), plan["reach"])
+    frame = _square((columns[0], rows[0]), plan["effective"])
     _add_path(axes, [frame], "window", facecolor="none", edgecolor=_OUTPUT_COLOUR, linewidth=1.8)
     centre = np.array([left + plan["at"][1] + 0.5, over + plan["at"][0] + 0.5])
     for corner in ((columns[-1] + 1, rows[0]), (columns[-1] + 1, rows[-1] + 1)):
@@ -222,9 +223,9 @@ def _square(corner, side) -> Path:
     return Path(np.asarray(corner) + side * steps, codes)
 
 
-def _cross(centre, reach) -> Path:
+def _cross(centre, half) -> Path:
     steps = np.array([(-1, -1), (1, 1), (-1, 1), (1, -1)])
-    return Path(np.asarray(centre) + reach * steps, [Path.MOVETO, Path.LINETO] * 2)
+    return Path(np.asarray(centre) + half * steps, [Path.MOVETO, Path.LINETO] * 2)
 
 
 def _circle(centre, radius) -> Path:

@@ -110,6 +110,7 @@ def image_grid(
     values: bool = False,
     shared: str | float = "all",
     size: float = 0.85,
+    to_scale: bool = False,
 ) -> None:
     """Draw rows of images, kernels or feature maps, and show them.
 
@@ -131,6 +132,9 @@ def image_grid(
         value that is white (when `signed`, the strongest red) in every picture.
     size : float
         Width of a picture in inches.
+    to_scale : bool
+        Give all pixels one size, so that a larger picture takes a wider column; by default all
+        columns are equally wide.
 
     Raises
     ------
@@ -156,12 +160,17 @@ def image_grid(
     if axes is None:
         require_alt(alt)
         head = 0.3 * any(columns)
+        ratios = None
+        if to_scale:
+            columns_ = itertools.zip_longest(*rows)
+            ratios = [max(p.shape[1] for p in each if p is not None) for each in columns_]
         aspect = np.mean([p.shape[0] / p.shape[1] for row in rows for p in row if p is not None])
         drawing, axes = figure(
             min(size * width + 1.0 * any(names), 7.2),
             size * aspect * len(rows) + head,
             nrows=len(rows),
             ncols=width,
+            width_ratios=ratios,
         )
     if np.shape(axes) != (len(rows), width):
         raise ValueError(f"axes has shape {np.shape(axes)}; allowed is {(len(rows), width)}")

@@ -1,9 +1,10 @@
 """Numbers in the text: what the runs say, kept where the prose reads it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from utils.evidence import claims
-from utils.figures.runs import by_seed, estimate, minus
+from utils.figures.runs import FEWEST_FOR_INTERVAL, by_seed, estimate, minus
 
 OPEN = "not yet run"
 
@@ -50,8 +51,8 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
         has an exact part.
     parts : mapping of str to sequence of str
         For some of these names what to call the claim's comparisons, in their order: kept are
-        ``<part>-quick`` and ``<part>-full``, each with its interval, and their verdicts as
-        ``<part>-quick-word`` and ``<part>-full-word``.
+        ``<part>-full`` with its interval and ``<part>-quick`` without, and what they come to as
+        ``<part>-full-word``, its verdict, and ``<part>-quick-word``.
 
     Raises
     ------
@@ -82,10 +83,14 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
                 for scale in ("quick", "full")
                 for word in ("", "-word")
             }
-        for comparison, scale, found, verdict in settled[name].rows:
+        for comparison, scale, found, outcome in settled[name].rows:
             part = names[compared.index(comparison)]
-            texts[f"{part}-{scale}"] = comparison.write_interval(found)
-            texts[f"{part}-{scale}-word"] = str(verdict)
+            full = scale == "full"
+            write = (
+                comparison.write_interval(found) if full else comparison.write(found.value, True)
+            )
+            texts[f"{part}-{scale}"] = write
+            texts[f"{part}-{scale}-word"] = str(outcome)
     glue_texts(texts)
 
 
@@ -127,7 +132,7 @@ def glue_numbers(
     Notes
     -----
     Where the recorded runs are not complete, or the quick runs leave an arm out, the text is
-    ``not yet run``.
+    ``not yet run``. Below three seeds the interval is left out of the usual texts.
     """
     if unit not in UNITS:
         raise ValueError(f"unit={unit!r}; allowed are {', '.join(map(repr, UNITS))}")
@@ -165,4 +170,6 @@ def _written(frame, scale: str, asked, unit: str, text: str | None) -> str:
     }
     fields = {name: _Number(change(float(value))) for name, value in fields.items()}
     fields |= {"sd": _Number(change(runs.std())), "runs": len(runs), "count": int(runs.sum())}
+    if len(runs) < FEWEST_FOR_INTERVAL:
+        usual = re.sub(r" \[.*\]", "", usual)
     return (text or usual).format(**fields)

@@ -92,9 +92,11 @@ def axes_of(metrics: str | Iterable[str] | Mapping[str, str]) -> list[Axis]:
 
 def runs_of(result, label: str | None = None) -> tuple[pd.DataFrame, str]:
     """Return the runs that count of a result or table, and words for what ran."""
-    if isinstance(result, pd.DataFrame):
-        return result, table.describe_runs(result) if label is None else label
-    return result.best, result.label if label is None else label
+    frame = result if isinstance(result, pd.DataFrame) else result.best
+    if label is None and frame is result:
+        kind = "recorded" if (frame["scale"] == "full").all() else "quick"
+        label = f"{kind} runs: {table.describe_runs(frame)}"
+    return frame, result.label if label is None else label
 
 
 def chosen_arms(
@@ -131,16 +133,10 @@ def chosen_arms(
 def check_arms(result, frame: pd.DataFrame, names: Iterable[str]) -> None:
     """Refuse names of arms that the experiment does not have; quick runs may leave arms out."""
     known = set(frame["arm"])
-    if hasattr(result, "experiment"):
+    if not isinstance(result, pd.DataFrame) and hasattr(result, "experiment"):
         known |= set(result.experiment.arms_at("full"))
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"arms {unknown} are not there; allowed are {sorted(known)}")
-
-
-def evaluate(frame: pd.DataFrame, metric: str) -> pd.Series:
-    """Evaluate a metric, which may be an expression of columns, in each row."""
-    # `table.evaluate` takes names, numbers and operators alone.
-    return getattr(table, "evaluate", pd.DataFrame.eval)(frame, metric)
 
 
 def estimate(
@@ -164,7 +160,7 @@ def by_seed(
 ) -> pd.Series:
     """List the values behind an estimate, one a seed: of several arms the mean."""
     last = table.last_epoch(frame)
-    last = last.assign(value=evaluate(last, metric).astype(float))
+    last = last.assign(value=table.evaluate(last, metric).astype(float))
 
     def side(arms):
         arms = [arms] if isinstance(arms, str) else list(arms)
