@@ -1,4 +1,4 @@
-"""The commands that a reader types: make, `utils.check`, `utils.results`, and what CI runs."""
+"""The commands that a reader types: make and the modules behind it, and what CI runs."""
 
 import os
 import re
@@ -15,11 +15,10 @@ import nbformat
 import pytest
 import yaml
 
-from utils.commands import check
-from utils.commands import notebooks as results
+from utils.commands import check, notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 needs_make = pytest.mark.skipif(
@@ -53,7 +52,7 @@ def project(tmp_path):
     for path in ROOT.glob("requirements*.txt"):
         shutil.copy(path, folder)
     python = folder / "fake-python"
-    python.write_text(FAKE_PYTHON.format(python=sys.executable))
+    python.write_text(FAKE_PYTHON.format(python=sys.executable), encoding="utf-8")
     python.chmod(0o755)
     return folder
 
@@ -72,14 +71,14 @@ def make(folder, *arguments, **environment):
 
 def calls(folder):
     path = folder / "calls"
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 @needs_make
 def test_make_alone_lists_every_target(project):
     done = make(project)
     assert done.returncode == 0, done.stderr
-    assert set(re.findall(r"^  make (\w+) ", done.stdout, re.M)) == set(TARGETS)
+    assert set(re.findall(r"^  make ([\w-]+) ", done.stdout, re.M)) == set(TARGETS)
     assert calls(project) == []
 
 
@@ -88,7 +87,7 @@ def test_make_alone_lists_every_target(project):
 def test_a_target_runs_what_exists(project, target):
     done = make(project, "-n", target)
     assert done.returncode == 0, done.stderr
-    for module in re.findall(r"-m (utils\.\w+)", done.stdout):
+    for module in re.findall(r"-m (utils[\w.]+)", done.stdout):
         assert find_spec(module), module
     for script in re.findall(r"\btests/\w+\.py", done.stdout):
         assert (ROOT / script).is_file(), script
@@ -101,10 +100,14 @@ def test_the_environment_is_made_once(project):
     assert [call for call in first if "pip install" in call] == [
         "-m pip install --quiet -r requirements.txt -c constraints.txt"
     ]
-    assert first[-1] == "-m utils.book"
+    assert first[-1] == "-m utils.commands.book"
     assert make(project, "book").returncode == 0
     assert make(project, "notebooks").returncode == 0
-    assert calls(project) == [*first, "-m utils.book", "-m utils.results --store"]
+    assert calls(project) == [
+        *first,
+        "-m utils.commands.book",
+        "-m utils.commands.notebooks --store",
+    ]
 
 
 @needs_make
@@ -120,7 +123,8 @@ def test_the_environment_is_renewed_when_what_it_is_made_from_changes(project, n
 @needs_make
 def test_a_failed_installation_is_not_taken_for_an_environment(project):
     python = project / "fake-python"
-    python.write_text(python.read_text().replace('echo "$@" >>calls', "exit 7"))
+    script = python.read_text(encoding="utf-8").replace('echo "$@" >>calls', "exit 7")
+    python.write_text(script, encoding="utf-8")
     assert make(project, "install").returncode != 0
     assert make(project, "-q", "install").returncode == 1
 
@@ -132,13 +136,13 @@ def test_dask_is_installed_once_and_only_for_what_needs_it(project):
         assert make(project, *arguments).returncode == 0
     assert dask not in calls(project)
     assert make(project, "results", "SCHEDULER=tcp://host:8786").returncode == 0
-    assert calls(project)[-2:] == [dask, "-m utils.results --scheduler tcp://host:8786"]
+    assert calls(project)[-2:] == [dask, "-m utils.commands.notebooks --scheduler tcp://host:8786"]
     assert make(project, "test").returncode == 0
     assert calls(project).count(dask) == 1
     later = time.time() + 5
     os.utime(project / "requirements-cluster.txt", (later, later))
     assert make(project, "test").returncode == 0
-    assert calls(project)[-2:] == [dask, "-m pytest -n 2 --no-loadscope-reorder"]
+    assert calls(project)[-2] == dask and calls(project)[-1].startswith("-m pytest ")
 
 
 @needs_make
@@ -170,9 +174,9 @@ def test_arguments_reach_the_commands(project):
     make(project, "notebooks", "NOTEBOOK=chapters/padding.ipynb")
     make(project, "results", "CLAIM=max-or-mean", "SCHEDULER=tcp://host:8786")
     assert [call for call in calls(project) if "pip" not in call] == [
-        "-m utils.results --claim max-or-mean",
-        "-m utils.results --store chapters/padding.ipynb",
-        "-m utils.results --claim max-or-mean --scheduler tcp://host:8786",
+        "-m utils.commands.notebooks --claim max-or-mean",
+        "-m utils.commands.notebooks --store chapters/padding.ipynb",
+        "-m utils.commands.notebooks --claim max-or-mean --scheduler tcp://host:8786",
     ]
 
 
@@ -196,10 +200,12 @@ def test_clean_keeps_the_environment(project):
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_calls_targets_that_exist(path):
-    workflow = yaml.safe_load(path.read_text())
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert set(workflow) >= {"name", "jobs"} and True in workflow  # YAML reads `on` as true
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
-    called = [target for step in steps for target in re.findall(r"make (\w+)", step.get("run", ""))]
+    called = [
+        target for step in steps for target in re.findall(r"make ([\w-]+)", step.get("run", ""))
+    ]
     assert called and set(called) <= set(TARGETS)
     actions = [step["uses"] for step in steps if "uses" in step]
     assert [action for action in actions if not re.fullmatch(r"[\w/-]+@v\d+", action)] == []
@@ -216,22 +222,22 @@ def test_ci_run_is_a_program():
 )
 def test_a_text_names_targets_that_exist(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    named = re.findall(r"(?:`|^)make (\w+)", text, re.M)
+    named = re.findall(r"(?:`|^)make ([\w-]+)", text, re.M)
     assert named and set(named) <= set(TARGETS)
 
 
-# ---- utils.check ------------------------------------------------------------------------------
+# ---- utils.commands.check ---------------------------------------------------------------------
 
 
 def test_check_passes_here_and_says_nothing_else():
     done = subprocess.run(
-        [sys.executable, "-m", "utils.check"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "utils.commands.check"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert all(re.match(r"(OK  |FAIL|--  ) \S", line) for line in lines[:-1])
-    direct = (ROOT / "requirements.txt").read_text()
+    direct = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     for name in re.findall(r"^([a-z][\w-]*)", direct, re.M):
         assert sum(line.split()[1] == name for line in lines) == 1, name
 
@@ -246,7 +252,7 @@ def test_check_passes_here_and_says_nothing_else():
 )
 def test_check_fails_when_a_requirement_is_not_met(tmp_path, monkeypatch, capsys, line, said):
     path = tmp_path / "requirements.txt"
-    path.write_text(f"# a comment\n-e .\n\n{line}  # what for\n")
+    path.write_text(f"# a comment\n-e .\n\n{line}  # what for\n", encoding="utf-8")
     monkeypatch.setattr(check, "check_training", lambda: (check.OK, "not under test"))
     assert check.main(["--requirements", str(path)]) == 1
     assert said in capsys.readouterr().out
@@ -265,7 +271,7 @@ def test_check_names_a_missing_requirements_file(capsys):
     assert "nowhere.txt" in capsys.readouterr().err
 
 
-# ---- utils.results ----------------------------------------------------------------------------
+# ---- utils.commands.notebooks -----------------------------------------------------------------
 
 
 def write(path, *sources):
@@ -274,26 +280,26 @@ def write(path, *sources):
     return path
 
 
-def test_a_stored_notebook_is_the_same_after_the_next_run(tmp_path):
+def test_a_stored_notebook_is_the_same_after_the_next_run_and_converts_to_a_script(tmp_path):
     path = write(
         tmp_path / "a.ipynb",
         "import os, sys\nprint(os.environ['MNIST_SCALE'], 'MNIST_CLAIM' in os.environ)\n"
         "for i in range(3): print(f'\\r{i}/3', end='', file=sys.stderr)",
-        "import ipywidgets as w\nbox = w.VBox([w.IntSlider(), w.HTML('<b>x</b>')])\n"
-        "w.jslink((box.children[0], 'value'), (box.children[1], 'value'))\nbox",
+        "object",
     )
-    assert results.main(["--store", str(path)]) == 0
+    assert notebooks.main(["--store", str(path)]) == 0
     first = path.read_bytes()
-    assert results.main(["--store", str(path)]) == 0
+    assert notebooks.main(["--store", str(path)]) == 0
     assert path.read_bytes() == first
     notebook = nbformat.read(path, as_version=4)
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]
     assert [output.text for output in notebook.cells[0].outputs] == ["quick False\n"]
-    state = notebook.metadata.widgets[results.WIDGET_STATE]["state"]
-    view = notebook.cells[1].outputs[0].data["application/vnd.jupyter.widget-view+json"]
-    assert view["model_id"] in state and view["model_id"].startswith("widget-")
-    assert notebook.metadata.language_info == {"name": "python"}
+    assert not notebook.metadata.keys() - {"code_hash", "kernelspec", "language_info"}
     assert list(tmp_path.iterdir()) == [path]
+    command = [sys.executable, "-m", "nbconvert", "--to", "script", "--log-level=ERROR", str(path)]
+    assert subprocess.run(command).returncode == 0
+    script = (tmp_path / "a.py").read_text(encoding="utf-8")
+    assert "import os, sys\n" in script and "\nobject\n" in script
 
 
 def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
@@ -301,71 +307,72 @@ def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
     before = bad.read_bytes()
     good = write(tmp_path / "good.ipynb", "2 + 2")
     loud = write(tmp_path / "loud.ipynb", "import warnings; warnings.warn('mind the gap')")
-    assert results.main(["--store", str(bad), str(good), str(loud)]) == 1
+    dead = write(tmp_path / "dead.ipynb", "import os; os._exit(3)")
+    assert notebooks.main(["--store", *map(str, (bad, good, loud, dead))]) == 1
     err = capfd.readouterr().err
     assert "cell 1: ValueError: too bad" in err and "mind the gap" in err
-    assert [line.split(":")[0][-9:] for line in err.splitlines() if line.startswith("FAIL")] == [
-        "bad.ipynb",
-        "oud.ipynb",
-    ]
+    failed = re.findall(r"^FAIL .*?(\w+)\.ipynb: (.*)", err, re.M)
+    assert [name for name, _ in failed] == ["bad", "loud", "dead"]
+    assert "the kernel died" in failed[2][1]
     assert bad.read_bytes() == before
     assert nbformat.read(good, as_version=4).cells[0].outputs[0].data["text/plain"] == "4"
 
 
-def test_full_scale_claim_and_cluster_reach_the_kernel_and_no_output_is_stored(
-    tmp_path, monkeypatch
-):
-    names = "SCALE", "CLAIM", "SCHEDULER"
+def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path, monkeypatch):
+    names = "SCALE", "CLAIM", "SCHEDULER", "JOBS", "PROGRESS"
     path = write(
         tmp_path / "a.ipynb", f"import os\n[os.environ.get(f'MNIST_{{n}}') for n in {names}]"
     )
     before = path.read_bytes()
     monkeypatch.setenv("MNIST_SCHEDULER", "tcp://other:1")
-    for claim, scheduler in (("max-or-mean", "tcp://host:8786"), (None, None)):
-        notebook, _ = results.execute(path, "full", claim=claim, scheduler=scheduler)
+    for given, expected in (
+        (("max-or-mean", "tcp://host:8786", 3, "terminal"),) * 2,
+        ((), (None, None, "1", "none")),
+    ):
+        notebook, _ = notebooks.execute(path, "full", *given)
         said = notebook.cells[0].outputs[0].data["text/plain"]
-        assert said == repr(["full", claim, scheduler])
+        assert said == repr(["full", *(each and str(each) for each in expected)])
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="scale='medium'"):
-        results.execute(path, "medium")
+        notebooks.execute(path, "medium")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no handlers for Ctrl-C in a loop")
 def test_ctrl_c_stops_everything(tmp_path, capsys):
     slow = write(tmp_path / "slow.ipynb", "import time; time.sleep(60)")
     later = write(tmp_path / "later.ipynb", "1")
-    start = time.monotonic()
-    timer = threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT))
+    handler, start = signal.getsignal(signal.SIGINT), time.monotonic()
+    timer = threading.Timer(3, signal.raise_signal, (signal.SIGINT,))
     timer.start()
-    assert results.main(["--store", str(slow), str(later)]) == 130
+    assert notebooks.main(["--store", str(slow), str(later)]) == 130
     assert time.monotonic() - start < 20
     out = capsys.readouterr().out
     assert "stopped in" in out and "later.ipynb" not in out
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_claim_is_looked_up_in_the_ledger(tmp_path, capsys):
-    (tmp_path / "chapters").mkdir()
-    ledger = {"claims": [{"id": "first", "chapter": "one"}, {"id": "second", "chapter": "two"}]}
-    (tmp_path / "chapters" / "claims.yml").write_text(yaml.safe_dump(ledger))
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\n")
-    path = write(tmp_path / "chapters" / "one.ipynb", "1")
-    assert results.notebook_of_claim("first", tmp_path) == path
-    with pytest.raises(ValueError, match="'two', which is not in _toc.yml yet"):
-        results.notebook_of_claim("second", tmp_path)
-    with pytest.raises(ValueError, match="claim='frst' .* did you mean first"):
-        results.notebook_of_claim("frst", tmp_path)
+def test_a_claim_is_looked_up_in_the_ledger(tmp_path):
+    path = notebooks.notebook_of_claim("max-or-mean")
+    assert path == ROOT / "chapters" / "pooling.ipynb"
+    with pytest.raises(ValueError, match="claim='max-or-men' .* did you mean max-or-mean"):
+        notebooks.notebook_of_claim("max-or-men")
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="'pooling', which is not in _toc.yml"):
+        notebooks.notebook_of_claim("max-or-mean", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--claim", "no-such-claim"], "no-such-claim"),
+        (["--claim", "max-or-mean", "--store"], "--claim goes with neither --store nor a notebook"),
+        (["--store", "--scheduler", "tcp://host:8786"], "--scheduler does not go with --store"),
+        (["nowhere.ipynb"], "no notebook 'nowhere.ipynb' here"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_before_anything_runs(arguments, said, capsys):
     with pytest.raises(SystemExit):
-        results.main(["--claim", "no-such-claim"])
-    assert "no-such-claim" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        results.main(["--store", "--scheduler", "tcp://host:8786", str(path)])
-    assert "--scheduler does not go with --store" in capsys.readouterr().err
-
-
-def test_only_a_cell_that_defines_an_experiment_counts(tmp_path):
-    without = write(tmp_path / "a.ipynb", "from utils.experiment import Experiment")
-    assert not results.holds_experiment(without)
-    assert results.holds_experiment(write(tmp_path / "b.ipynb", "e = Experiment(\n    arms=2)"))
+        notebooks.main(arguments)
+    assert said in capsys.readouterr().err
 
 
 def test_a_half_written_notebook_leaves_the_old_one(tmp_path, monkeypatch):
@@ -375,7 +382,17 @@ def test_a_half_written_notebook_leaves_the_old_one(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(results.nbformat, "write", fail)
+    monkeypatch.setattr(notebooks.nbformat, "write", fail)
     with pytest.raises(OSError, match="no space"):
-        results.store(nbformat.v4.new_notebook(), path)
+        notebooks.store(nbformat.v4.new_notebook(), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("module", ["book", "check", "notebooks"])
+def test_a_command_calls_itself_by_its_name_and_starts_without_tensorflow(module):
+    code = f"""import sys, utils.commands.{module} as command
+assert "tensorflow" not in sys.modules
+command.main(["--help"])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: python -m utils.commands.{module} ")
