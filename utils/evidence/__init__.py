@@ -1,49 +1,36 @@
 """Evidence: recorded runs, tidy tables, intervals, and the verdicts on claims."""
 
-from utils.evidence.claims import (
-    Claim,
-    Comparison,
-    LedgerError,
-    Settlement,
-    load_ledger,
-    serves,
-    settle,
-)
-from utils.evidence.records import RecordError, RecordFile, Requirements
-from utils.evidence.statistics import (
-    Estimate,
-    Verdict,
-    differences,
-    judge,
-    mean,
-    p_value,
-    paired_difference,
-    proportion,
-    proportion_difference,
-)
-from utils.evidence.table import describe_runs, evaluate, last_epoch
+import importlib
 
-__all__ = [
-    "Claim",
-    "Comparison",
-    "Estimate",
-    "LedgerError",
-    "RecordError",
-    "RecordFile",
-    "Requirements",
-    "Settlement",
-    "Verdict",
-    "describe_runs",
-    "differences",
-    "evaluate",
-    "judge",
-    "last_epoch",
-    "load_ledger",
-    "mean",
-    "p_value",
-    "paired_difference",
-    "proportion",
-    "proportion_difference",
-    "serves",
-    "settle",
-]
+_HOMES = {
+    "Claim": "claims",
+    "Comparison": "claims",
+    "Estimate": "statistics",
+    "LedgerError": "claims",
+    "RecordError": "records",
+    "RecordFile": "records",
+    "Requirements": "records",
+    "Settlement": "claims",
+    "Verdict": "statistics",
+    "describe_runs": "table",
+    "differences": "statistics",
+    "evaluate": "table",
+    "judge": "statistics",
+    "last_epoch": "table",
+    "load_ledger": "claims",
+    "mean": "statistics",
+    "p_value": "statistics",
+    "paired_difference": "statistics",
+    "proportion": "statistics",
+    "proportion_difference": "statistics",
+    "serves": "claims",
+    "settle": "claims",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str):
+    """Import what is asked for: a process that only writes records needs no statistics."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -57,7 +57,7 @@ def unpack(name: str, packed: dict) -> np.ndarray:
     name : str
         Of the artifact, in messages.
     packed : dict
-        What stands in a record.
+        What `pack` returned.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def unpack(name: str, packed: dict) -> np.ndarray:
         memory is taken than these ask for, and that is limited as in `pack`.
     """
     try:
-        dtype, shape = np.dtype(packed["dtype"]), tuple(map(int, packed["shape"]))
+        dtype, shape = np.dtype(str(packed["dtype"])), tuple(map(int, packed["shape"]))
         if dtype.kind not in "fiu" or any(side < 0 for side in shape):
             raise ValueError(f"dtype {dtype} and shape {shape}")
         size = dtype.itemsize * math.prod(shape)
@@ -80,8 +80,8 @@ def unpack(name: str, packed: dict) -> np.ndarray:
         reader = zlib.decompressobj()
         # One byte more would show that there is more.
         values = reader.decompress(base64.b85decode(packed["zlib"]), size + 1)
-        if len(values) != size:
+        if len(values) != size or not reader.eof:
             raise ValueError(f"not the {size:,} bytes that its shape and dtype say")
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        return np.frombuffer(values, dtype).reshape(shape)
+    except (KeyError, OverflowError, TypeError, ValueError, zlib.error) as error:
         raise ValueError(f"artifact {name!r} cannot be read from its record: {error}") from error
-    return np.frombuffer(values, dtype).reshape(shape)
