@@ -1,6 +1,7 @@
 """Figures: what is stored, what is drawn, and that both can be read on light and on dark."""
 
 import base64
+import dataclasses
 import functools
 import hashlib
 import io
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import matplotlib as mpl
@@ -24,8 +26,12 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.path import Path as Outline
 
 from utils import figures
+from utils.evidence import statistics
+from utils.evidence.claims import Claim, Comparison, Settlement
+from utils.evidence.statistics import Estimate, Verdict
 from utils.experiments import models
-from utils.evidence.statistics import Estimate
+from utils.figures import style
+from utils.theory.arithmetic import layer_table
 from utils.theory.reference import conv2d, conv2d_transpose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,8 +65,21 @@ def shown(monkeypatch):
         assert raw
         bundles.append(bundle)
 
-    monkeypatch.setattr(figures, "display", catch)
+    monkeypatch.setattr(style, "display", catch)
     return bundles
+
+
+@pytest.fixture
+def figures_shown(monkeypatch):
+    """Catch the figures that are shown."""
+    made, draw = [], style.to_svg
+
+    def catch(figure, alt):
+        made.append(figure)
+        return draw(figure, alt)
+
+    monkeypatch.setattr(style, "to_svg", catch)
+    return made
 
 
 def a_line(values=(1, 3, 2)):
@@ -74,12 +93,12 @@ def a_line(values=(1, 3, 2)):
 def one_of_each():
     """Make a figure of every kind that this module draws."""
     made, axes = figures.figure(7, 2, ncols=3)
-    figures.curves(axes[0, 0], runs_of(a=[[0.5, 0.7], [0.6, 0.9]]), "test_accuracy")
+    figures.curves(runs_of(a=[[0.5, 0.7], [0.6, 0.9]]), axes=axes[0, 0])
     figures.intervals(axes[0, 1], {"a − b": around(0.2, 0.1)}, margin=0.05)
     figures.image(axes[0, 2], [[-1, 2], [0, 1]], "kernel", signed=True, values=True)
     return {
         "axes": made,
-        "row": figures.image_row([np.eye(3), np.ones((2, 2))], ["one", "two"], values=True),
+        "row": grid([[np.eye(3), np.ones((2, 2))]], ["one", "two"], values=True),
         "walk": figures.shape_walk({"net-single": models.net_single()}),
         "line": a_line(),
         "arithmetic": figures.convolution_arithmetic(ARITHMETIC),
@@ -91,16 +110,35 @@ def svg_of(kind):
     return figures.to_svg(one_of_each()[kind], ALT)
 
 
-def runs_of(**arms):
-    """Make a table as `run` does from lists of seeds, each a list of epochs."""
+def runs_of(metric="test_accuracy", scale="full", /, **arms):
+    """Make a table as `run` does from lists of seeds, each a list of epochs, or a last value."""
     return pd.DataFrame(
         [
-            {"arm": arm, "seed": seed, "epoch": epoch, "test_accuracy": value}
+            {
+                "experiment": "by hand",
+                "arm": arm,
+                "seed": seed,
+                "epoch": epoch,
+                "scale": scale,
+                "train_size": 960,
+                "test_size": 400,
+                metric: value,
+            }
             for arm, seeds in arms.items()
             for seed, values in enumerate(seeds)
-            for epoch, value in enumerate(values, start=1)
+            for epoch, value in enumerate(np.atleast_1d(values), start=1)
         ]
     )
+
+
+def grid(rows, columns=(), **settings):
+    """Draw a grid of images into a figure, which is not shown."""
+    rows = list(rows)
+    width = max(map(len, rows))
+    size = settings.pop("size", 1.3)
+    made, axes = figures.figure(size * width, size * len(rows) + 0.3, nrows=len(rows), ncols=width)
+    figures.image_grid(rows, columns, axes=axes, **settings)
+    return made
 
 
 def around(value, half):
@@ -199,7 +237,7 @@ def test_a_figure_fits_the_page_and_is_not_blown_up():
 
 def test_pixels_are_stored_as_they_are_and_shown_with_sharp_edges():
     pixels = np.arange(28 * 28.0).reshape(28, 28)
-    svg = figures.to_svg(figures.image_row([pixels], size=1.3), ALT)
+    svg = figures.to_svg(grid([[pixels]]), ALT)
     (stored,) = re.findall(r'data:image/png;base64,([^"]+)"', svg)
     read = imread(io.BytesIO(base64.b64decode(stored)))
     assert read.shape[:2] == (28, 28)
@@ -234,6 +272,284 @@ def test_settings_made_elsewhere_do_not_change_what_is_stored():
 # What is drawn
 
 
+SEEDS = {"max": [0.98, 0.97, 0.99], "mean": [0.95, 0.96, 0.97], "none": [0.90, 0.94, 0.95]}
+
+
+def rows_of(axes):
+    """Return what is drawn in each row of a comparison: its name, marks, and ends of its bar."""
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    rows = {name: {"marks": [], "bar": None} for name in names}
+    for line in axes.lines:
+        x, y = line.get_xdata(), line.get_ydata()
+        if set(y) <= set(range(len(names))) and len(set(y)) == 1:
+            row = rows[names[int(y[0])]]
+            if line.get_marker() == "None":
+                row["bar"] = tuple(map(float, x))
+            else:
+                row["marks"].append(list(map(float, x)))
+    return rows
+
+
+def band_of(axes):
+    """Return the ends of the margin's band."""
+    (band,) = axes.patches
+    extent = band.get_extents().transformed(axes.transData.inverted())
+    return extent.x0, extent.x1
+
+
+def test_a_comparison_shows_the_mean_and_the_interval_of_each_arm():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    figures.compare(frame, axes=axes)
+    rows = rows_of(axes)
+    assert list(rows) == ["max", "mean", "none"]
+    for arm, row in rows.items():
+        expected = statistics.mean(frame, "test_accuracy", arm)
+        assert row["marks"] == [[pytest.approx(100 * expected.value)]]
+        assert row["bar"] == pytest.approx(tuple(100 * end for end in expected.interval()))
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first does not stand above the second"
+    assert axes.get_xlabel() == "test accuracy, %"
+    assert not axes.patches
+
+
+def test_a_comparison_with_a_baseline_shows_paired_differences_and_the_margin():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    figures.compare(frame, baseline="none", margin=0.01, axes=axes)
+    rows = rows_of(axes)
+    assert list(rows) == ["max", "mean"]
+    expected = statistics.paired_difference(frame, "test_accuracy", "max", "none")
+    assert rows["max"]["marks"] == [[pytest.approx(100 * expected.value)]]
+    assert rows["max"]["bar"] == pytest.approx(tuple(100 * end for end in expected.interval()))
+    assert band_of(axes) == pytest.approx((-1, 1))
+    assert " ".join(axes.get_xlabel().split()) == "test accuracy minus that of “none”, points"
+
+
+def test_any_arms_and_groups_of_arms_can_be_compared():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    pairs = {"pooling − none": (("max", "mean"), "none"), "max − mean": ("max", "mean")}
+    figures.compare(frame, differences=pairs, axes=axes)
+    rows = rows_of(axes)
+    assert list(rows) == list(pairs)
+    for name, pair in pairs.items():
+        expected = statistics.paired_difference(frame, "test_accuracy", *pair)
+        assert rows[name]["marks"] == [[pytest.approx(100 * expected.value)]]
+
+
+def test_the_logarithm_of_a_time_is_drawn_as_a_factor():
+    frame = runs_of("log2_seconds", max=[1, 1.1, 1.2], none=[2, 2.2, 2.1])
+    axes = bare_axes()
+    figures.compare(frame, "log2_seconds", baseline="none", margin=1, axes=axes)
+    value, bar = rows_of(axes)["max"]["marks"][0][0], rows_of(axes)["max"]["bar"]
+    expected = statistics.paired_difference(frame, "log2_seconds", "max", "none")
+    assert value == pytest.approx(2**expected.value)
+    assert bar == pytest.approx(tuple(2**end for end in expected.interval()))
+    assert band_of(axes) == pytest.approx((0.5, 2))
+    assert axes.get_xscale() == "log"
+
+
+def test_of_a_condition_the_proportion_of_runs_is_drawn():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    figures.compare(frame, {"test_accuracy < 0.945": "collapsed runs, %"}, axes=axes)
+    rows = rows_of(axes)
+    assert rows["none"]["marks"] == [[pytest.approx(200 / 3)]]
+    wilson = statistics.proportion(
+        frame.assign(low=(frame["test_accuracy"] < 0.945).astype(float)), "low", "none"
+    )
+    assert rows["none"]["bar"] == pytest.approx(tuple(100 * end for end in wilson.interval()))
+
+
+def test_two_seeds_are_drawn_as_runs_without_an_interval(figures_shown, shown):
+    frame = runs_of("test_accuracy", "quick", max=[0.98, 0.96], none=[0.90, 0.94])
+    axes = bare_axes()
+    figures.compare(frame, axes=axes)
+    row = rows_of(axes)["max"]
+    assert row["bar"] is None
+    assert row["marks"] == [[pytest.approx(98), pytest.approx(96)], [pytest.approx(97)]]
+    figures.compare(frame, alt=ALT)
+    title = figures_shown[0].get_suptitle()
+    assert title == "quick runs: 960 images, 1 epoch, 2 seeds; runs and mean"
+    figures.compare(runs_of(**SEEDS), alt=ALT)
+    assert figures_shown[1].get_suptitle().endswith("3 seeds; mean and 95 % interval")
+
+
+def test_rows_of_a_group_have_one_colour_and_marker():
+    axes = bare_axes()
+    names = [f"row {number}" for number in range(10)]
+    groups = {name: [] for name in "abcdefgh"}
+    for name, group in zip(names, "abacdefghb", strict=True):
+        groups[group].append(name)
+    frame = runs_of(**dict.fromkeys(names, [0.1, 0.2, 0.3]))
+    figures.compare(frame, arms=names, groups=groups, axes=axes)
+    points = axes.lines[1::2]
+    looks = [(point.get_color(), point.get_marker()) for point in points]
+    assert looks[0] == looks[2] and looks[1] == looks[9]
+    assert len(set(looks[:8])) == 7
+    ordered = bare_axes()
+    figures.compare(frame, groups=groups, axes=ordered)
+    assert list(rows_of(ordered))[:3] == ["row 0", "row 2", "row 1"]
+
+
+def test_several_metrics_stand_beside_each_other_and_four_in_a_square(shown, figures_shown):
+    frame = runs_of(**SEEDS).assign(test_loss=0.1, loss=0.2, seconds=3.0)
+    for metrics, places in (
+        (["test_accuracy", "test_loss"], [(0, 0), (0, 1)]),
+        (["test_accuracy", "test_loss", "loss", "seconds"], [(0, 0), (0, 1), (1, 0), (1, 1)]),
+    ):
+        figures.compare(frame, metrics, alt=ALT)
+        axes = figures_shown.pop().axes
+        spots = [place.get_subplotspec() for place in axes]
+        assert [(spot.rowspan.start, spot.colspan.start) for spot in spots] == places
+        assert [place.get_xlabel() for place in axes][:2] == ["test accuracy, %", "test loss"]
+
+
+def test_the_numbers_drawn_follow_the_alternative_text(shown):
+    figures.compare(runs_of(**SEEDS), arms={"max": "max\npooling"}, alt="What the arms reach.")
+    assert shown[0]["text/plain"] == (
+        "[figure: What the arms reach. test accuracy, %: max pooling 98.]"
+    )
+    made, axes = figures.figure(ncols=2)
+    figures.compare(runs_of(**SEEDS), baseline="none", axes=axes[0, 0])
+    figures.curves(runs_of(**SEEDS), arms=["mean"], axes=axes[0, 1])
+    figures.show(made, "Two charts beside each other.")
+    assert shown[1]["text/plain"] == (
+        "[figure: Two charts beside each other. test accuracy, %: max +5.00; mean +3.00. "
+        "test accuracy, %, in the last epoch: mean 96.]"
+    )
+    assert 'aria-label="Two charts beside each other. test' in shown[1]["text/html"]
+
+
+CHARTS = {
+    "compare": lambda result, **how: figures.compare(result, **how),
+    "curves": lambda result, **how: figures.curves(result, **how),
+    "tradeoff": lambda result, **how: figures.tradeoff(result, "train_size", **how),
+    "sweep": lambda result, **how: figures.sweep(
+        result, "test_accuracy", {"one": {"max": 1, "none": 2}}, xlabel="x", **how
+    ),
+    "cumulative": lambda result, **how: figures.cumulative(result, ["max", "none"], **how),
+    "in_margins": lambda result, **how: figures.in_margins([settlement()], label="", **how),
+    "lines": lambda result, **how: figures.lines([1, 2], {"one": [3, 4]}, **how),
+    "network_costs": lambda result, **how: figures.network_costs(
+        {"net": models.net_single()}, **how
+    ),
+    "image_grid": lambda result, **how: figures.image_grid([[np.eye(2)]], **how),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_shows_itself_once_with_words_or_is_drawn_into_axes(name, shown):
+    frame = runs_of(**SEEDS)
+    for alt in (None, "", "a chart"):
+        with pytest.raises(ValueError, match=f"alt={alt!r}; say in a sentence"):
+            CHARTS[name](frame, alt=alt)
+    assert shown == []
+    assert CHARTS[name](frame, alt=ALT) is None
+    (bundle,) = shown
+    assert bundle["text/plain"].startswith(f"[figure: {ALT}")
+    _, axes = figures.figure(ncols=2 if name == "network_costs" else 1)
+    CHARTS[name](frame, axes=axes)
+    assert len(shown) == 1 and all(place.has_data() for place in axes.flat)
+    with pytest.raises(ValueError, match="axes has"):
+        CHARTS[name](frame, axes=figures.figure(ncols=3)[1])
+
+
+NAMED = [
+    name for name in CHARTS if name not in ("in_margins", "lines", "network_costs", "image_grid")
+]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_title_says_what_ran_and_recorded_runs_go_first(name, figures_shown, shown):
+    full = runs_of(**SEEDS)
+    known = result_of(full, label="recorded runs: 60,000 images")
+    CHARTS[name](known, alt=ALT, title="pooling")
+    assert figures_shown[-1].get_suptitle().startswith("pooling – recorded runs: 60,000 images; ")
+    CHARTS[name](known, alt=ALT, label="other words")
+    assert figures_shown[-1].get_suptitle().startswith("other words; ")
+    _, axes = figures.figure(7, 3)
+    CHARTS[name](known, axes=axes, title="pooling", label="")
+    assert axes[0, 0].get_title(loc="left").startswith("pooling")
+
+
+def result_of(best, label="runs", arms=(), quick=None, complete=True):
+    """Stand in for what `Experiment.run` returns."""
+    names = [*best["arm"].unique(), *arms]
+    return SimpleNamespace(
+        best=best,
+        label=label,
+        quick=quick,
+        recorded=SimpleNamespace(frame=best, complete=complete),
+        experiment=SimpleNamespace(arms_at=lambda scale: dict.fromkeys(names)),
+    )
+
+
+def test_arms_that_quick_runs_leave_out_are_left_out_and_others_refused():
+    result = result_of(runs_of(max=SEEDS["max"], none=SEEDS["none"]), arms=["mean"])
+    axes = bare_axes()
+    figures.compare(result, arms=["max", "mean", "none"], axes=axes)
+    assert list(rows_of(axes)) == ["max", "none"]
+    refused = {"match": r"arms \['meen'\] are not there; allowed are \['max', 'mean', 'none'\]"}
+    for draw in (
+        lambda **how: figures.compare(result, arms=["max", "meen"], **how),
+        lambda **how: figures.compare(result, baseline="meen", **how),
+        lambda **how: figures.compare(result, differences={"a": ("max", "meen")}, **how),
+        lambda **how: figures.compare(result, groups={"a": ["meen"]}, **how),
+        lambda **how: figures.curves(result, arms={"max": "", "meen": ""}, **how),
+        lambda **how: figures.tradeoff(result, "train_size", arms=["meen"], **how),
+        lambda **how: figures.cumulative(result, ["max", "none", "meen"], **how),
+        lambda **how: figures.sweep(result, "test_accuracy", {"a": {"meen": 1}}, xlabel="", **how),
+    ):
+        with pytest.raises(ValueError, **refused):
+            draw(axes=bare_axes())
+
+
+def settlement(claim_id="a-claim", expect="decrease", value=-0.03, margin=0.01, scale="full"):
+    """Settle a claim of one comparison by hand."""
+    comparison = Comparison(
+        says="less of it",
+        experiment="by hand",
+        metric="test_accuracy",
+        treatment="max",
+        baseline="none",
+        expect=expect,
+        margin=margin,
+        unit="points",
+    )
+    claim = Claim(
+        id=claim_id,
+        section="",
+        source=(),
+        chapter="",
+        kind="measured",
+        statement="",
+        settled_by="",
+        comparisons=(comparison,),
+    )
+    return Settlement(claim, ((comparison, scale, around(value, 0.015), Verdict.SUPPORTED),))
+
+
+def test_in_margins_what_is_claimed_lies_on_the_right():
+    axes = bare_axes()
+    less, more = settlement(), settlement("another", "increase", value=0.02, margin=0.04)
+    figures.in_margins([less, more], {"another": ["more of it"]}, axes=axes)
+    rows = rows_of(axes)
+    assert list(rows) == ["less of it", "more of it"]
+    assert rows["less of it"]["marks"] == [[pytest.approx(3)]]
+    assert rows["less of it"]["bar"] == pytest.approx((1.5, 4.5))
+    assert rows["more of it"]["bar"] == pytest.approx((0.125, 0.875))
+    assert band_of(axes) == pytest.approx((-1, 1))
+    assert "recorded runs" in axes.get_title(loc="left")
+    with pytest.raises(ValueError, match=r"labels\['a-claim'\] has 2 entries; the claim has 1"):
+        figures.in_margins([less], {"a-claim": ["one", "two"]}, axes=bare_axes())
+
+
+def test_claims_of_which_some_have_quick_runs_alone_are_drawn_from_those():
+    full, quick = settlement(), settlement(value=0.01, scale="quick")
+    both = Settlement(full.claim, (*full.rows, *quick.rows))
+    axes = bare_axes()
+    figures.in_margins([both, settlement("another", scale="quick")], axes=axes)
+    assert "quick runs" in axes.get_title(loc="left")
+    assert axes.lines[2].get_xdata()[0] == pytest.approx(-1)
+
+
 def test_curves_show_the_mean_and_the_spread_of_each_arm():
     frame = runs_of(
         one=[[0.5, 0.6, 0.7], [0.7, 0.8, 0.6], [0.51, 0.61, 0.62]],
@@ -241,85 +557,414 @@ def test_curves_show_the_mean_and_the_spread_of_each_arm():
         three=[[1.0, 1.0, 1.0]],
     )
     axes = bare_axes()
-    figures.curves(axes, frame, "test_accuracy", percent=True)
+    figures.curves(frame, axes=axes)
     assert [line.get_label() for line in axes.lines] == ["one", "two", "three"]
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [1, 2, 3])
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [57, 67, 64])
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [10, 20, 30])
     corners = {tuple(np.round(corner, 6)) for corner in axes.collections[0].get_paths()[0].vertices}
     assert corners == {(1, 50), (2, 60), (3, 60), (1, 70), (2, 80), (3, 70)}
-    assert axes.get_xlabel() == "epoch"
+    assert axes.get_xlabel() == "epoch" and axes.get_ylabel() == "test accuracy, %"
     assert [line.get_color() for line in axes.lines] == list(figures.COLOURS[:3])
     assert len({line.get_marker() for line in axes.lines}) == 3
 
 
-def test_curves_of_chosen_arms_have_their_names_and_their_order():
+def test_curves_of_chosen_arms_have_their_names_their_order_and_their_panels(shown, figures_shown):
     frame = runs_of(one=[[0.5]], two=[[0.6]], three=[[0.7]])
     axes = bare_axes()
-    figures.curves(axes, frame, "test_accuracy", {"three": "third", "one": "first"})
+    figures.curves(frame, arms={"three": "third", "one": "first"}, axes=axes)
     assert [line.get_label() for line in axes.lines] == ["third", "first"]
-    assert [line.get_ydata()[0] for line in axes.lines] == [0.7, 0.5]
+    assert [line.get_ydata()[0] for line in axes.lines] == [70, 50]
+    panels = {"some": ["one"], "others": {"two": "second", "three": "third"}}
+    figures.curves(frame, arms=panels, reference={"chance": 10}, alt=ALT)
+    left, right = figures_shown[0].axes
+    assert [place.get_title(loc="left") for place in (left, right)] == list(panels)
+    for place, names in ((left, ["one"]), (right, ["second", "third"])):
+        assert [text.get_text() for text in place.get_legend().get_texts()] == names
+        assert place.lines[-1].get_ydata()[0] == 10
+        assert place.texts[0].get_text() == "chance"
+
+
+def test_curves_leave_out_epochs_that_were_not_tested():
+    axes = bare_axes()
+    figures.curves(runs_of(one=[[np.nan, 0.6, np.nan, 0.8]]), axes=axes)
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[2, 60], [4, 80]])
 
 
 def test_curves_of_one_epoch_show_their_spread_too():
     axes = bare_axes()
-    figures.curves(axes, runs_of(one=[[0.5], [0.7], [0.9]]), "test_accuracy")
+    figures.curves(runs_of(one=[[0.5], [0.7], [0.9]]), axes=axes)
     (lines,) = (each for each in axes.collections if isinstance(each, LineCollection))
-    np.testing.assert_allclose(lines.get_segments(), [[[1, 0.5], [1, 0.9]]])
+    np.testing.assert_allclose(lines.get_segments(), [[[1, 50], [1, 90]]])
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 8, 40])
 def test_epochs_are_written_as_whole_numbers(epochs):
     made, axes = figures.figure(3, 2)
-    figures.curves(axes[0, 0], runs_of(one=[[0.5] * epochs]), "test_accuracy")
+    figures.curves(runs_of(one=[[0.5] * epochs]), axes=axes)
     made.draw_without_rendering()
     low, high = axes[0, 0].get_xlim()
     ticks = [tick for tick in axes[0, 0].get_xticks() if low <= tick <= high]
     assert ticks and all(tick == int(tick) for tick in ticks)
 
 
-def test_curves_of_an_arm_that_is_not_there_are_refused():
-    with pytest.raises(ValueError, match=r"labels names \['tow'\].*\['one', 'two'\]"):
-        figures.curves(
-            bare_axes(), runs_of(one=[[1]], two=[[1]]), "test_accuracy", {"one": "", "tow": ""}
-        )
+def marks_of(axes, size):
+    """Return the marks of one size that are drawn alone or in a row without a line."""
+    return [
+        tuple(map(float, point))
+        for line in axes.lines
+        if line.get_markersize() == size and line.get_marker() != "None"
+        for point in line.get_xydata()
+    ]
+
+
+def test_a_tradeoff_shows_every_run_the_mean_of_each_arm_and_its_name():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    costs = {"max": 1, "mean": 10, "none": 100}
+    figures.tradeoff(frame, costs, xlabel="cost", log=True, axes=axes)
+    means = {arm: (costs[arm], 100 * np.mean(values)) for arm, values in SEEDS.items()}
+    np.testing.assert_allclose(marks_of(axes, 8), list(means.values()))
+    runs = [(costs[arm], 100 * value) for arm, values in SEEDS.items() for value in values]
+    np.testing.assert_allclose(marks_of(axes, 4), runs)
+    assert [text.get_text() for text in axes.texts] == list(means)
+    np.testing.assert_allclose([text.xy for text in axes.texts], list(means.values()))
+    assert axes.get_xscale() == "log" and axes.get_xlabel() == "cost"
+    with pytest.raises(ValueError, match=r"x has no entry for \['none'\]"):
+        figures.tradeoff(frame, {"max": 1, "mean": 2}, axes=bare_axes())
+
+
+def test_a_tradeoff_of_two_metrics_is_grouped_and_joined():
+    frame = runs_of(**SEEDS)
+    frame["log2_seconds"] = frame["seed"] + frame["arm"].map({"max": 1, "mean": 2, "none": 3})
+    axes = bare_axes()
+    groups = {"pooling": ["max", "mean"], "without": ["none"]}
+    figures.tradeoff(frame, "log2_seconds", groups=groups, join=True, axes=axes)
+    np.testing.assert_allclose([x for x, _ in marks_of(axes, 8)], [4, 8, 16])
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["pooling", "without"]
+    large = [line for line in axes.lines if line.get_markersize() == 8]
+    assert large[0].get_color() == large[1].get_color() != large[2].get_color()
+    joined = [line for line in axes.lines if line.get_marker() == "None"]
+    np.testing.assert_allclose(joined[0].get_xydata(), [(4, 98), (8, 96)])
+
+
+def test_names_of_a_tradeoff_cover_neither_each_other_nor_a_mean():
+    names = ["alpha", "beta", "gamma", "delta", "epsilon"]
+    frame = runs_of(**{name: [0.95 + 0.001 * n] * 3 for n, name in enumerate(names)})
+    made, axes = figures.figure(6, 4)
+    costs = {name: 1 + 0.05 * number for number, name in enumerate(names)}
+    costs["epsilon"] = 3
+    figures.tradeoff(frame, costs, xlabel="cost", axes=axes)
+    made.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes[0, 0].texts]
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    means = axes[0, 0].transData.transform(marks_of(axes[0, 0], 8))
+    assert not [box for box in boxes for mean in means if box.contains(*mean)]
+    for box in boxes:
+        assert made.bbox.x0 <= box.x0 and box.x1 <= made.bbox.x1
+
+
+SWEPT = {
+    "plain, 0.01": [0.90, 0.91, 0.92],
+    "plain, 0.1": [0.94, 0.95, 0.99],
+    "norm, 0.1": [0.96, 0.97, 0.98],
+    "norm, 1": [0.5, 0.6, 0.7],
+    "another": [0.1, 0.1, 0.1],
+}
+
+
+def test_a_sweep_finds_the_setting_in_the_names_of_the_arms():
+    frame, axes = runs_of(**SWEPT), bare_axes()
+    figures.sweep(
+        frame,
+        "test_accuracy",
+        "{series}, {x}",
+        xlabel="learning rate",
+        log=True,
+        names={"norm": "batch norm", "plain": "plain"},
+        marks={"plain": 0.1},
+        axes=axes,
+    )
+    named = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    assert list(named) == ["batch norm", "plain"]
+    np.testing.assert_allclose(named["plain"].get_xydata(), [(0.01, 91), (0.1, 96)])
+    np.testing.assert_allclose(named["batch norm"].get_xydata(), [(0.1, 97), (1, 60)])
+    bars = [each.get_segments()[0] for each in axes.collections]
+    expected = statistics.mean(frame, "test_accuracy", "plain, 0.1").interval()
+    np.testing.assert_allclose(bars[3], [(0.1, 100 * end) for end in expected])
+    np.testing.assert_allclose(marks_of(axes, 13), [(0.1, 96)])
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.01", "0.1", "1"]
+    with pytest.raises(ValueError, match="arms='{x} images' fits none of the arms"):
+        figures.sweep(frame, "test_accuracy", "{x} images", xlabel="", axes=bare_axes())
+
+
+def test_a_sweep_shows_the_spread_where_it_is_asked_for():
+    axes = bare_axes()
+    how = {"xlabel": "rate", "axes": axes, "spread": "range"}
+    figures.sweep(runs_of(**SWEPT), "test_accuracy", "plain, {x}", **how)
+    bars = [each.get_segments()[0] for each in axes.collections]
+    np.testing.assert_allclose(bars, [[(0.01, 90), (0.01, 92)], [(0.1, 94), (0.1, 99)]])
+    with pytest.raises(ValueError, match="spread='all'; allowed are 'interval' and 'range'"):
+        figures.sweep(runs_of(**SWEPT), "test_accuracy", "{x}", xlabel="", spread="all", alt=ALT)
+
+
+def test_the_setting_of_a_sweep_may_be_a_column_or_belong_to_a_metric():
+    frame = runs_of(**{"few, plain": [0.8, 0.9], "many, plain": [0.9, 1.0]})
+    frame["train_size"] = np.where(frame["arm"] == "few, plain", 100, 4000)
+    frame["off_50"] = frame["test_accuracy"] - 0.5
+    axes = bare_axes()
+    figures.sweep(frame, "test_accuracy", "{_}, {series}", x="train_size", xlabel="", axes=axes)
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [(100, 85), (4000, 95)])
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), [80, 90], err_msg="the single runs")
+    axes = bare_axes()
+    figures.sweep(
+        frame,
+        {0: "test_accuracy", 50: "off_50"},
+        {"few, plain": "few"},
+        ylabel="test accuracy, %",
+        xlabel="units off, %",
+        axes=axes,
+    )
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [(0, 85), (50, 35)])
+    assert axes.get_ylabel() == "test accuracy, %"
+
+
+def test_metrics_of_a_sweep_share_a_panel_or_have_one_each(shown, figures_shown):
+    frame = runs_of(**SWEPT).assign(loss=0.5)
+    metrics = {"test_accuracy": "test", "1 - test_accuracy": "error"}
+    axes = bare_axes()
+    figures.sweep(
+        frame, metrics, "plain, {x}", xlabel="", together=True, ylabel="share, %", axes=axes
+    )
+    named = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    assert list(named) == ["test", "error"]
+    np.testing.assert_allclose(named["error"].get_ydata(), [9, 4])
+    figures.sweep(frame, ["test_accuracy", "loss"], "plain, {x}", xlabel="rate", alt=ALT)
+    labels = [place.get_ylabel() for place in figures_shown[0].axes]
+    assert labels == ["test accuracy, %", "training loss"]
+
+
+def test_a_sweep_against_a_baseline_shows_paired_differences_and_the_margin():
+    frame, axes = runs_of(**SWEPT), bare_axes()
+    how = {"baseline": "norm, 0.1", "margin": 0.02, "xlabel": "rate", "axes": axes}
+    figures.sweep(frame, "test_accuracy", "plain, {x}", **how)
+    named = next(line for line in axes.lines if line.get_markersize() == 5)
+    np.testing.assert_allclose(named.get_ydata(), [-6, -1])
+    (band,) = axes.patches
+    extent = band.get_extents().transformed(axes.transData.inverted())
+    assert (extent.y0, extent.y1) == pytest.approx((-2, 2))
+
+
+def test_a_cumulative_ablation_leads_from_mean_to_mean():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    steps = {"none": "start", "mean": "pooling", "max": "by the largest"}
+    figures.cumulative(frame, steps, axes=axes)
+    means = [100 * np.mean(SEEDS[arm]) for arm in steps]
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width(), bar.get_y()) for bar in axes.patches]
+    assert bars == [
+        pytest.approx((means[0], means[1], 0.69)),
+        pytest.approx((means[1], means[2], 1.69)),
+    ]
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(steps.values())
+    gain = statistics.paired_difference(frame, "test_accuracy", "max", "mean")
+    expected = f"{100 * gain.value:+.2f} [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
+    assert axes.texts[1].get_text() == expected.replace("-", "−")
+    with pytest.raises(ValueError, match="steps has 1 arms with runs; allowed are at least 2"):
+        figures.cumulative(frame, ["max"], axes=bare_axes())
+
+
+def test_losses_of_a_cumulative_ablation_have_another_colour_or_that_of_their_group():
+    frame, axes = runs_of(**SEEDS), bare_axes()
+    figures.cumulative(frame, ["mean", "max", "none"], axes=axes)
+    gain, loss = (bar.get_facecolor()[:3] for bar in axes.patches)
+    assert gain == to_rgb(figures.COLOURS[0]) and loss == to_rgb(figures.COLOURS[1])
+    axes = bare_axes()
+    groups = {"other": ["max"], "same": ["none"]}
+    figures.cumulative(frame, ["mean", "max", "none"], groups=groups, axes=axes)
+    assert [bar.get_facecolor()[:3] for bar in axes.patches] == [
+        to_rgb(colour) for colour in figures.COLOURS[:2]
+    ]
+
+
+def test_lines_have_marks_where_they_are_short_and_dashes_where_they_are_long():
+    axes = bare_axes()
+    series = {"one": [3, 2], "two": [1, np.nan]}
+    figures.lines(["28×28", "14×14"], series, reference={"chance": 10}, axes=axes)
+    assert [line.get_label() for line in axes.lines[:2]] == ["one", "two"]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [3, 2])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["28×28", "14×14"]
+    assert axes.lines[2].get_ydata()[0] == 10
+    assert len({line.get_marker() for line in axes.lines[:2]}) == 2
+    axes, grid_ = bare_axes(), np.linspace(1, 100, 50)
+    figures.lines(grid_, {"one": grid_, "two": grid_**2}, log="xy", axes=axes)
+    assert [line.get_marker() for line in axes.lines] == ["", ""]
+    assert len({line.get_linestyle() for line in axes.lines}) == 2
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+def test_network_costs_are_those_of_the_layer_table():
+    nets = {"single": models.net_single(), "stacked": models.net_stacked()}
+    _, axes = figures.figure(ncols=2)
+    figures.network_costs(nets, axes=axes)
+    tables = [layer_table(net) for net in nets.values()]
+    for place, column, divisor in (
+        (axes[0, 0], "parameters", 1e3),
+        (axes[0, 1], "multiply_adds", 1e6),
+    ):
+        ends = [bar.get_x() + bar.get_width() for bar in place.patches[2:]]
+        np.testing.assert_allclose(ends, [table[column].sum() / divisor for table in tables])
+        dense = [table.loc[table["type"] == "Dense", column].sum() for table in tables]
+        np.testing.assert_allclose([bar.get_width() * divisor for bar in place.patches[2:]], dense)
+        assert place.get_xlabel().endswith({1e3: ", thousands", 1e6: ", millions"}[divisor])
+
+
+@pytest.mark.parametrize(
+    "ends", [(0.9, 1.1), (0.4, 2.2), (1, 30), (3, 4000), (1e-4, 1), (97, 98), (8, 9)]
+)
+def test_a_logarithmic_axis_has_plain_numbers(ends):
+    made, axes = figures.figure(4, 2)
+    figures.lines(ends, {"one": [1, 2]}, log="x", axes=axes)
+    made.draw_without_rendering()
+    low, high = axes[0, 0].get_xlim()
+    texts = [
+        text.get_text()
+        for text, at in zip(axes[0, 0].get_xticklabels(), axes[0, 0].get_xticks(), strict=True)
+        if low <= at <= high
+    ]
+    assert 2 <= len(texts) <= 9 and len(set(texts)) == len(texts)
+    assert not any("$" in text for text in texts)
 
 
 def test_intervals_stand_from_the_top_with_their_ends_and_the_margin_as_a_band():
     axes = bare_axes()
     estimates = {"first": around(0.02, 0.01), "second": around(-0.03, 0.005)}
     figures.intervals(axes, estimates, margin=0.005, factor=100)
-    zero, *drawn = axes.lines
-    assert list(zero.get_xdata()) == [0, 0]
-    rows = [(line.get_xdata(), line.get_ydata()) for line in drawn]
-    expected = [([1, 3], [0, 0]), ([2], [0]), ([-3.5, -2.5], [1, 1]), ([-3], [1])]
-    for (x, y), (expected_x, expected_y) in zip(rows, expected, strict=True):
-        np.testing.assert_allclose(x, expected_x)
-        np.testing.assert_allclose(y, expected_y)
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["first", "second"]
-    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first does not stand above the second"
-    (band,) = axes.patches
-    extent = band.get_extents().transformed(axes.transData.inverted())
-    assert (extent.x0, extent.x1) == pytest.approx((-0.5, 0.5))
-
-
-def test_without_a_margin_there_is_no_band_and_no_zero():
-    axes = bare_axes()
-    figures.intervals(axes, {"a mean": around(0.98, 0.01)})
-    assert not axes.patches and len(axes.lines) == 2
-
-
-def test_rows_of_a_group_have_one_colour_and_marker():
-    axes = bare_axes()
-    names = [f"row {number}" for number in range(10)]
-    groups = ["a", "b", "a", "c", "d", "e", "f", "g", "h", "b"]
-    figures.intervals(axes, {name: around(0, 1) for name in names}, groups=groups)
-    points = axes.lines[1::2]
-    looks = [(point.get_color(), point.get_marker()) for point in points]
-    assert looks[0] == looks[2] and looks[1] == looks[9]
-    assert len(set(looks[:8])) == len(set(groups[:8])) == 7
+    rows = rows_of(axes)
+    assert list(rows) == ["first", "second"]
+    assert rows["first"] == {"marks": [[2]], "bar": pytest.approx((1, 3))}
+    assert rows["second"] == {"marks": [[-3]], "bar": pytest.approx((-3.5, -2.5))}
+    assert list(axes.lines[0].get_xdata()) == [0, 0]
+    assert band_of(axes) == pytest.approx((-0.5, 0.5))
     with pytest.raises(ValueError):
-        figures.intervals(bare_axes(), {"a": around(0, 1), "b": around(0, 1)}, groups=["a"])
+        figures.intervals(bare_axes(), estimates, groups=["a"])
+
+
+# Numbers in the text
+
+
+@pytest.fixture
+def glued(monkeypatch):
+    """Catch what is kept for the prose."""
+    kept = {}
+
+    def glue(key, text, display):
+        assert not display and isinstance(text, str)
+        kept[key] = text
+
+    monkeypatch.setattr("myst_nb.glue", glue)
+    return kept
+
+
+def test_numbers_are_written_in_their_unit_with_a_minus_and_the_interval(glued):
+    frame = runs_of(**SEEDS)
+    frame["log2_time"] = np.log2(frame["test_accuracy"] / 0.9)
+    result = result_of(frame)
+    asked = {"none − max": ("test_accuracy", "none", "max")}
+    found = statistics.paired_difference(frame, "test_accuracy", "none", "max")
+    ends = [f"{100 * end:+.2f}".replace("-", "−") for end in found.interval()]
+    figures.glue_numbers(result, asked)
+    assert glued.pop("none − max") == f"−5.00 [{ends[0]}, {ends[1]}] points"
+    figures.glue_numbers(result, asked, "plain")
+    assert re.fullmatch(r"−0\.050 \[−0\.\d{3}, [+−]0\.\d{3}\]", glued.pop("none − max"))
+    figures.glue_numbers(result, asked, "share")
+    assert re.fullmatch(r"−0\.05 \[−0\.\d\d, [+−]0\.\d\d\]", glued.pop("none − max"))
+    figures.glue_numbers(result, {"max": ("test_accuracy", "max")}, "percent")
+    assert glued.pop("max") == "98.0 %"
+    figures.glue_numbers(result, {"time": ("log2_time", "max", "none")}, "times")
+    ratio = statistics.paired_difference(frame, "log2_time", "max", "none")
+    low, high = (2**end for end in ratio.interval())
+    assert glued == {"time": f"{2**ratio.value:.2f} [{low:.2f}, {high:.2f}]"}
+
+
+def test_numbers_have_other_texts_and_expressions(glued):
+    frame = runs_of(**SEEDS).assign(train_accuracy=1.0)
+    result = result_of(frame)
+    for key, asked, unit, text, expected in (
+        ("range", ("test_accuracy", "none"), "percent", "{min:.0f}% to {max:.0f}%", "90% to 95%"),
+        ("sd", ("test_accuracy", "max"), "points", "{sd:.2f}", "1.00"),
+        ("count", ("test_accuracy < 0.945", "none"), "plain", "{count} of {runs}", "2 of 3"),
+        ("gap", ("train_accuracy - test_accuracy", "max"), "points", "{value:.1f}", "2.0"),
+        ("of both", ("test_accuracy", ("max", "mean"), "none"), "points", "{value:.1f}", "4.0"),
+    ):
+        figures.glue_numbers(result, {key: asked}, unit, text)
+        assert glued.pop(key) == expected, key
+    figures.glue_numbers(result, {"own": lambda runs: f"{len(runs)} runs"})
+    assert glued == {"own": "9 runs"}
+
+
+def test_what_has_not_run_says_so(glued):
+    quick = runs_of("test_accuracy", "quick", max=[0.98, 0.96], none=[0.90, 0.94])
+    half = result_of(runs_of(max=[0.9]), quick=quick, complete=False)
+    asked = {
+        "max": ("test_accuracy", "max", "none"),
+        "left out": ("test_accuracy", "mean"),
+        "own": lambda runs: f"{len(runs)}",
+    }
+    figures.glue_numbers(half, asked)
+    assert glued == dict.fromkeys(asked, "not yet run")
+    glued.clear()
+    figures.glue_numbers(half, asked, scale="both")
+    assert glued == {f"{key}-full": "not yet run" for key in asked} | {
+        "max-quick": "+5.00 points",  # Two seeds have no interval.
+        "left out-quick": "not yet run",
+        "own-quick": "4",
+    }
+    glued.clear()
+    figures.glue_numbers(half, {"max": ("test_accuracy", "max")}, "percent", scale="quick")
+    assert glued == {"max": "97.0 %"}
+
+
+def test_numbers_that_make_no_sense_are_refused(glued):
+    result = result_of(runs_of(**SEEDS))
+    with pytest.raises(ValueError, match="unit='miles'; allowed are 'points'"):
+        figures.glue_numbers(result, {}, "miles")
+    with pytest.raises(ValueError, match="scale='large'; allowed are 'full'"):
+        figures.glue_numbers(result, {}, scale="large")
+    with pytest.raises(ValueError, match="maxx"):
+        figures.glue_numbers(result, {"a": ("test_accuracy", "maxx")})
+
+
+def test_verdicts_are_kept_with_the_parts_that_they_rest_on(glued):
+    settled = settlement()
+    exact = {"verdict": "supported", "note": "", "tests": []}
+    both = Settlement(dataclasses.replace(settled.claim, exact=exact), settled.rows)
+    figures.glue_claims({"fewer": settled, "both": both}, {"fewer": ["fewer of it"]})
+    assert glued == {
+        "fewer-quick": settled.summary("quick"),
+        "fewer-full": "supported",
+        "both-quick": both.summary("quick"),
+        "both-full": "supported",
+        "both-exact": "supported",
+        "fewer of it-full": "−3.00 [−4.50, −1.50] points",
+        "fewer of it-full-word": "supported",
+        "fewer of it-quick": "not yet run",
+        "fewer of it-quick-word": "not yet run",
+    }
+    glued.clear()
+    quick = settlement(scale="quick")
+    figures.glue_claims({"fewer": quick}, {"fewer": ["part"]})
+    assert glued["part-quick"] == "−3.00 points", "quick runs have no interval"
+    assert glued["part-full"] == "not yet run"
+    with pytest.raises(ValueError, match=r"parts\['fewer'\] has 2 entries; the claim has 1"):
+        figures.glue_claims({"fewer": settled}, {"fewer": ["one", "two"]})
+
+
+def test_a_claim_of_the_ledger_that_is_exact_is_named_by_its_id(glued):
+    figures.glue_claims({"definition": "bn-definition"})
+    assert glued == {"definition-exact": "supported"}
+    with pytest.raises(ValueError, match="settled\\['a'\\]='max-or-mean'; the claim has no exact"):
+        figures.glue_claims({"a": "max-or-mean"})
 
 
 def test_a_signed_image_is_symmetric_about_a_pale_zero():
@@ -343,7 +988,7 @@ def test_an_unsigned_image_goes_from_black_at_zero_to_white_at_its_top():
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_an_image_of_nothing_has_the_colour_of_zero(signed):
-    row = figures.image_row([np.zeros((2, 2))] * 2, signed=signed)
+    row = grid([[np.zeros((2, 2))] * 2], signed=signed)
     for axes in row.axes:
         np.testing.assert_allclose(
             axes.images[0].to_rgba([[0.0]])[0, 0, :3], 0.97 if signed else 0, atol=0.01
@@ -384,7 +1029,7 @@ def test_values_can_be_read_on_whatever_is_behind_them(signed):
     steps = np.linspace(-1 if signed else 0, 1, 41)
     # In a row all images share one range, so a dark image stands beside a bright one.
     pictures = [steps[np.newaxis], 0.2 * np.abs(steps[np.newaxis])]
-    row = figures.image_row(pictures, signed=signed, values=True)
+    row = grid([pictures], signed=signed, values=True)
     for axes in row.axes:
         pixels = axes.images[0].get_array()
         for text in axes.texts:
@@ -396,7 +1041,7 @@ def test_values_can_be_read_on_whatever_is_behind_them(signed):
 @pytest.mark.parametrize("shape, size", [((3, 3), 1.3), ((4, 4), 1.7), ((2, 5), 2.2)])
 def test_long_values_stay_within_their_cells(shape, size):
     pixels = np.full(shape, -0.0123)
-    row = figures.image_row([pixels, pixels], ["a", "b"], signed=True, values=True, size=size)
+    row = grid([[pixels, pixels]], ["a", "b"], signed=True, values=True, size=size)
     row.draw_without_rendering()
     for axes in row.axes:
         cell = axes.get_window_extent().width / shape[1]
@@ -405,33 +1050,53 @@ def test_long_values_stay_within_their_cells(shape, size):
             assert text.get_fontsize() >= 5
 
 
-def test_images_in_a_row_share_one_range():
-    row = figures.image_row([np.eye(2), 4 * np.eye(2)], ["dim", "bright"])
-    assert {axes.images[0].get_clim() for axes in row.axes} == {(0, 4)}
-    assert [axes.get_title(loc="left") for axes in row.axes] == ["dim", "bright"]
-    signed = figures.image_row([np.eye(2), -4 * np.eye(2)], signed=True)
-    assert {axes.images[0].get_clim() for axes in signed.axes} == {(-4, 4)}
+@pytest.mark.parametrize("shared, tops", [("all", [4, 4, 4]), ("row", [4, 4, 2]), (8, [8, 8, 8])])
+def test_pictures_of_a_grid_share_a_range(shared, tops):
+    rows = {"upper": [np.eye(2), 4 * np.eye(2)], "lower": [2 * np.eye(2)[:, :, np.newaxis], None]}
+    _, axes = figures.figure(3, 3, nrows=2, ncols=2)
+    figures.image_grid(rows, ["dim", "bright"], axes=axes, shared=shared)
+    drawn = [place.images[0] for place in axes.flat if place.images]
+    assert [image.get_clim() for image in drawn] == [(0, top) for top in tops]
+    assert [place.get_title(loc="left") for place in axes.flat] == ["dim", "bright", "", ""]
+    assert [place.get_ylabel() for place in axes[:, 0]] == ["upper", "lower"]
+    assert not axes[1, 1].axison, "the place without a picture has a frame"
+
+
+def test_a_signed_grid_is_symmetric_about_zero():
+    _, axes = figures.figure(3, 3, ncols=2)
+    figures.image_grid([[np.eye(2), -4 * np.eye(2)]], axes=axes, signed=True)
+    assert {place.images[0].get_clim() for place in axes.flat} == {(-4, 4)}
+
+
+def test_pixels_drawn_to_scale_have_one_size(shown, figures_shown):
+    figures.image_grid([[np.eye(6), np.eye(3)]], alt=ALT, to_scale=True, size=2)
+    (made,) = figures_shown
+    large, small = (axes.get_window_extent().width for axes in made.axes)
+    assert large / small == pytest.approx(2, rel=0.1)
+    assert len(shown) == 1
+
+
+def test_a_grid_without_pictures_or_with_other_axes_is_refused():
+    for rows, columns in (([], ()), ([[]], ()), ([[np.eye(2)]], ["one", "two"])):
+        with pytest.raises(ValueError, match="rows has at most"):
+            figures.image_grid(rows, columns, alt=ALT)
+    with pytest.raises(ValueError, match=r"axes has shape \(2, 1\); allowed is \(1, 1\)"):
+        figures.image_grid([[np.eye(2)]], axes=figures.figure(2, 2, nrows=2)[1])
 
 
 @pytest.mark.parametrize(
     "pixels, message",
     [
-        (np.zeros((2, 2, 1)), r"shape \(2, 2, 1\)"),
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
         (np.zeros((0, 3)), r"shape \(0, 3\)"),
         ([[0.0, np.nan]], "1 values that are not finite"),
         ([[0.0, -1.0, 3.0]], "down to -1; allowed are values ≥ 0, unless signed=True"),
     ],
 )
 def test_pixels_that_cannot_be_drawn_are_refused(pixels, message):
-    for draw in (lambda: figures.image(bare_axes(), pixels), lambda: figures.image_row([pixels])):
+    for draw in (lambda: figures.image(bare_axes(), pixels), lambda: grid([[pixels]])):
         with pytest.raises(ValueError, match=message):
             draw()
-
-
-def test_titles_that_do_not_match_the_pictures_are_refused():
-    for pictures, titles in (([np.eye(2)] * 2, ["one"]), ([], [])):
-        with pytest.raises(ValueError, match=f"pictures has {len(pictures)} entries"):
-            figures.image_row(pictures, titles)
 
 
 def words_of(axes):
@@ -688,7 +1353,7 @@ SIGHT = {
 @pytest.mark.parametrize("sight", SIGHT)
 def test_colours_of_series_are_told_apart_by_any_eye(sight):
     assert len(set(figures.COLOURS)) == len(set(figures.MARKERS)) == 7
-    assert figures._STYLE["axes.prop_cycle"].by_key()["color"] == list(figures.COLOURS)
+    assert style._STYLE["axes.prop_cycle"].by_key()["color"] == list(figures.COLOURS)
 
     def seen(colour):
         linear = np.asarray(SIGHT[sight]) @ np.array(to_rgb(colour)) ** 2.2

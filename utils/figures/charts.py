@@ -7,7 +7,7 @@ follow the alternative text.
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -122,14 +122,14 @@ def compare(
             neutral = float(axis.drawn(0.0))
             ends = axis.drawn(np.array([-margin, margin])) if margin is not None else None
             _band(place, neutral, ends)
-        _rows(place, found, kinds, runs)
+        _rows(place, found.items(), kinds, runs)
         if axis.logarithmic:
             _plain_log(place, "x")
         against = f"“{baseline}”" if baseline else ""
         text = axis.label_of_difference(against) if is_difference else axis.label
         room = 7 * 72 / columns - 5 * max(map(_width, rows), default=0) * (1 if axes is None else 0)
         place.set_xlabel(textwrap.fill(text, max(int(room / 5), 22)))
-        say(place, _told(axis, found, is_difference))
+        say(place, _told(axis, found.items(), is_difference))
     kind = _kind_of_interval(estimate_ for estimate_ in found.values())
     _finish(drawing, places, alt, _head(title, label, kind))
 
@@ -170,10 +170,12 @@ def in_margins(
     scale = "full"
     if any(_at(settled, "full") < len(settled.claim.comparisons) for settled in settlements):
         scale = "quick"
-    found, kinds = {}, []
+    found, kinds = [], []
     for number, settled in enumerate(settlements):
         comparisons = settled.claim.comparisons
-        names = (labels or {}).get(settled.claim.id) or [each.says for each in comparisons]
+        names = (labels or {}).get(settled.claim.id) or [
+            textwrap.fill(comparison.says, 40) for comparison in comparisons
+        ]
         if len(names) != len(comparisons):
             raise ValueError(
                 f"labels[{settled.claim.id!r}] has {len(names)} entries; the claim has "
@@ -183,16 +185,18 @@ def in_margins(
             if at == scale:
                 sign = -1 if comparison.expect == "decrease" else 1
                 name = names[comparisons.index(comparison)]
-                found[name] = _scaled(of_margin, sign / comparison.margin)
+                found.append((name, _scaled(of_margin, sign / comparison.margin)))
                 kinds.append(str(number % 2))
-    lines = len(found) + sum(name.count("\n") for name in found)
+    lines = len(found) + sum(name.count("\n") for name, _ in found)
     drawing, (place,) = _sheet(axes, 1, alt, (7, 0.95 + 0.26 * lines))
     _band(place, 0, (-1, 1))
     _rows(place, found, kinds)
     place.set_xlabel("← against the claim     in margins     as claimed →")
     say(place, _told(Axis("", ""), found, difference=True))
     label = {"full": "recorded runs", "quick": "quick runs"}[scale] if label is None else label
-    _finish(drawing, [place], alt, _head(title, label, _kind_of_interval(found.values())))
+    _finish(
+        drawing, [place], alt, _head(title, label, _kind_of_interval(each for _, each in found))
+    )
 
 
 def curves(
@@ -335,7 +339,8 @@ def tradeoff(
             _plain_log(place, which)
     _name_points(place, points, runs)
     if groups:
-        handles = dict(zip(*reversed(place.get_legend_handles_labels()), strict=True))
+        handles, names = place.get_legend_handles_labels()
+        handles = {name: handle for name, handle in zip(names, handles, strict=True) if name}
         place.legend(handles.values(), handles)
     told = "; ".join(
         f"{name} {across.said(wide)} and {up.said(high)}" for name, (wide, high) in points.items()
@@ -433,9 +438,10 @@ def sweep(
                     panels.setdefault(axis.label, []).append((text, axis, places_))
     drawing, places = _sheet(axes, len(panels), alt, (7, 3.1), ncols=len(panels))
     for number, (place, (text, lines)) in enumerate(zip(places, panels.items(), strict=True)):
-        if margin is not None:
+        if baseline is not None or margin is not None:
             axis = lines[0][1]
-            _band(place, float(axis.drawn(0.0)), axis.drawn(np.array([-margin, margin])))
+            ends = axis.drawn(np.array([-margin, margin])) if margin is not None else None
+            _band(place, float(axis.drawn(0.0)), ends, "y")
         every = [
             _series_line(place, frame, index, *line, baseline, marks, spread)
             for index, line in enumerate(lines)
@@ -515,7 +521,7 @@ def cumulative(
             place.text(1.01, row, words, transform=x, ha="left", va="center", fontsize=9)
         place.plot(runs, [row] * len(runs), ".", color=INK, markersize=4)
         place.plot(level, row, "|", color=INK, markersize=13)
-        told.append(f"{name} {words}".replace("\n", " "))
+        told.append(f"{name} {words}")
         before = arm, level
     place.set_yticks(range(len(labels)), labels.values())
     place.set_ylim(len(labels) - 0.4, -0.6)
@@ -614,7 +620,7 @@ def intervals(
     """
     if margin is not None:
         _band(axes, 0, (-margin * factor, margin * factor))
-    scaled = {name: _scaled(estimate_, factor) for name, estimate_ in estimates.items()}
+    scaled = [(name, _scaled(found, factor)) for name, found in estimates.items()]
     _rows(axes, scaled, list(groups) or [""] * len(estimates))
 
 
@@ -673,13 +679,13 @@ def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=
 
 def _rows(
     axes: Axes,
-    estimates: Mapping[str, Estimate],
+    estimates: Collection[tuple[str, Estimate]],
     groups: Sequence[str],
     runs: Mapping[str, Iterable[float]] | None = None,
 ) -> None:
     """Draw estimates one below the other; where they have no interval, the single runs."""
     kinds = list(dict.fromkeys(groups))
-    for row, ((name, found), group) in enumerate(zip(estimates.items(), groups, strict=True)):
+    for row, ((name, found), group) in enumerate(zip(estimates, groups, strict=True)):
         look = _look(kinds.index(group))
         if found.runs >= FEWEST_FOR_INTERVAL:
             axes.plot(found.interval(), [row, row], color=look["color"], linewidth=2)
@@ -688,7 +694,7 @@ def _rows(
             look_of_run = look | {"linestyle": "none", "alpha": 0.45}
             axes.plot(values, [row] * len(values), markersize=4, **look_of_run)
         axes.plot(found.value, row, markersize=6, **look)
-    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.set_yticks(range(len(estimates)), [name for name, _ in estimates])
     axes.set_ylim(len(estimates) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
 
@@ -829,11 +835,12 @@ def _overlap(first, second) -> float:
     return max(width, 0) * max(height, 0)
 
 
-def _band(axes: Axes, neutral: float, ends=None) -> None:
+def _band(axes: Axes, neutral: float, ends=None, across: str = "x") -> None:
     """Draw a line where nothing differs, and the band in which a difference does not count."""
+    span, line = {"x": (axes.axvspan, axes.axvline), "y": (axes.axhspan, axes.axhline)}[across]
     if ends is not None:
-        axes.axvspan(*ends, color=INK, alpha=0.15, linewidth=0)
-    axes.axvline(neutral, color=INK, linewidth=1)
+        span(*ends, color=INK, alpha=0.15, linewidth=0)
+    line(neutral, color=INK, linewidth=1)
 
 
 def _line(axes: Axes, name: str, height: float) -> None:
@@ -912,11 +919,9 @@ def _kind_of_interval(estimates: Iterable[Estimate]) -> str:
     return "mean and 95 % interval" if enough else "runs and mean"
 
 
-def _told(axis: Axis, estimates: Mapping[str, Estimate], difference: bool = False) -> str:
-    values = "; ".join(
-        f"{name} {axis.said(each.value, difference)}" for name, each in estimates.items()
-    )
-    return f"{axis.label}: {values}.".removeprefix(": ").replace("\n", " ")
+def _told(axis: Axis, estimates: Iterable[tuple[str, Estimate]], difference: bool = False) -> str:
+    values = "; ".join(f"{name} {axis.said(each.value, difference)}" for name, each in estimates)
+    return f"{axis.label}: {values}.".removeprefix(": ")
 
 
 def _width(name: str) -> int:

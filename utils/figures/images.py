@@ -159,18 +159,21 @@ def image_grid(
     drawing = None
     if axes is None:
         require_alt(alt)
-        head = 0.3 * any(columns)
-        ratios = None
-        if to_scale:
-            columns_ = itertools.zip_longest(*rows)
-            ratios = [max(p.shape[1] for p in each if p is not None) for each in columns_]
-        aspect = np.mean([p.shape[0] / p.shape[1] for row in rows for p in row if p is not None])
+        shapes = [[(0, 0) if p is None else p.shape for p in row] for row in rows]
+        tall = [max(height for height, _ in row) for row in shapes]
+        wide = [
+            max(width for _, width in column)
+            for column in itertools.zip_longest(*shapes, fillvalue=(0, 0))
+        ]
+        pixel = size * width / sum(wide)
+        ratios = {"height_ratios": tall, "width_ratios": wide} if to_scale else {}
+        deep = pixel * (sum(tall) if to_scale else max(tall) * len(rows))
         drawing, axes = figure(
-            min(size * width + 1.0 * any(names), 7.2),
-            size * aspect * len(rows) + head,
+            size * width + 1.0 * any(names),
+            deep + 0.3 * any(columns),
             nrows=len(rows),
             ncols=width,
-            width_ratios=ratios,
+            **ratios,
         )
     if np.shape(axes) != (len(rows), width):
         raise ValueError(f"axes has shape {np.shape(axes)}; allowed is {(len(rows), width)}")

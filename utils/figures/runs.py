@@ -135,7 +135,7 @@ def check_arms(result, frame: pd.DataFrame, names: Iterable[str]) -> None:
     known = set(frame["arm"])
     if not isinstance(result, pd.DataFrame) and hasattr(result, "experiment"):
         known |= set(result.experiment.arms_at("full"))
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name in dict.fromkeys(names) if name not in known]:
         raise ValueError(f"arms {unknown} are not there; allowed are {sorted(known)}")
 
 

@@ -93,7 +93,7 @@ def require_alt(alt: str | None) -> None:
 def say(axes: Axes, words: str) -> None:
     """Add what is drawn into axes, in numbers, to what a screen reader says of the figure."""
     # The label of an artist is drawn in legends alone, and axes stand in none.
-    axes.set_label(" ".join(filter(None, (axes.get_label(), words))))
+    axes.set_label(" ".join([axes.get_label(), *words.split()]).strip())
 
 
 def show(figure: Figure, alt: str) -> None:
