@@ -17,12 +17,12 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve test results notebooks bench check lint lock clean
+.PHONY: help install book serve test test-fast results notebooks bench check lint lock clean
 
 help:  ## list these commands
 	@echo 'Convolution, Tested: what you can do here'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
 	@echo
 	@echo 'Whatever needs the environment makes it first, in $(VENV), with Python 3.10 to 3.13 (PYTHON=python3.12 names one).'
 
@@ -32,6 +32,8 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	  echo "This course needs Python 3.10 to 3.13; '$(PYTHON)' is" \
 	    "$$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null || echo 'not there')." \
 	    "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import platform, sys; sys.exit((platform.system(), platform.machine()) == ("Darwin", "x86_64"))' || { \
+	  echo "TensorFlow has no wheel for Macs with Intel processors, so the course cannot be installed here." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -r requirements.txt $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 	@touch $@
@@ -44,34 +46,36 @@ $(CLUSTER): $(STAMP) requirements-cluster.txt
 install: $(STAMP)  ## make the environment, and nothing else
 
 book: $(STAMP)  ## build the book from the committed outputs
-	$(RUN) -m utils.book
+	$(RUN) -m utils.commands.book
 
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run 'make book' first." >&2; exit 1; }
 	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
-# Two test files at a time, in the order of their names; then the notebooks, one by one.
+# Two test files or notebooks at a time, each whole.
 test: $(CLUSTER)  ## run every test and every notebook, at quick scale
-	$(RUN) -m pytest -n 2 --no-loadscope-reorder
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder --durations=10
+
+test-fast: $(STAMP)  ## run the tests that need no notebook, no browser, no cluster and no long training
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder tests -m "not (browser or cluster or kernel or training)"
 
 results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address)
-	$(RUN) -m utils.results $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+	$(RUN) -m utils.commands.notebooks $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
-	$(RUN) -m utils.results --store $(NOTEBOOK)
+	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)
 
 bench: $(STAMP)  ## measure the speed of the parts that take time
 	$(RUN) tests/bench.py
 
 check: $(STAMP)  ## say whether this machine has what the course needs
-	@$(RUN) -m utils.check
+	@$(RUN) -m utils.commands.check
 
 lint: $(STAMP)  ## check the style of the code
-	$(RUN) -m pip install --quiet ruff
 	$(RUN) -m ruff check .
 
-lock: $(STAMP)  ## renew constraints.txt from requirements.txt and requirements-cluster.txt
+lock: $(STAMP)  ## renew constraints.txt from pyproject.toml and the requirements
 	$(RUN) -m pip install --quiet uv
 	$(RUN) -m uv pip compile requirements.txt requirements-cluster.txt --universal \
 	  --python-version 3.10 --upgrade \

@@ -1,7 +1,8 @@
 """Says whether this machine has what the course needs.
 
-``python -m utils.check`` is what ``make check`` runs. One line a point: ``OK`` and ``FAIL`` for
-what is needed, ``--`` for what is absent and not needed. What it prints belongs in a bug report.
+``python -m utils.commands.check`` is what ``make check`` runs. One line a point: ``OK`` and
+``FAIL`` for what is needed, ``--`` for what is absent and not needed. What it prints belongs in a
+bug report. So that it can say what is missing, it imports nothing else before it looks.
 """
 
 import argparse
@@ -9,26 +10,30 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import time
 from importlib import metadata
 from pathlib import Path
 
-from utils.experiments.quiet_keras import quiet_native_stderr
-from utils.paths import ROOT
+import utils
+from utils.paths import CHAPTERS, ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 OK, FAIL, ABSENT = "OK  ", "FAIL", "--  "
 
+INSTALL = "python -m pip install -r requirements.txt -c constraints.txt"
 
-def requirements(path=ROOT / "requirements.txt"):
-    """Direct requirements of the course.
+
+def requirements(path):
+    """Direct requirements of the course: those of `utils`, and those of a file.
 
     Parameters
     ----------
-    path : path
+    path : path or None
         A requirements file; comments, blank lines and options such as ``-e .`` are passed over.
+        None where the course is installed without its checkout: those of `utils` alone.
 
     Returns
     -------
@@ -44,17 +49,50 @@ def requirements(path=ROOT / "requirements.txt"):
     """
     from packaging.requirements import Requirement
 
-    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in Path(path).read_text().splitlines()]
-    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
-    return [each for each in found if each.marker is None or each.marker.evaluate()]
+    # An old build may have left an egg-info in the checkout; what pip installs has METADATA.
+    installed = metadata.distributions(name="convolution-tested")
+    lines = [line for each in installed if each.read_text("METADATA") for line in each.requires]
+    if path is not None:
+        text = Path(path).read_text(encoding="utf-8")
+        lines += [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
+    direct = [Requirement(line) for line in lines if line and not line.startswith("-")]
+    return [each for each in direct if each.marker is None or each.marker.evaluate()]
 
 
 def check_python():
     """Check the version of this Python against what pyproject.toml allows."""
     version = platform.python_version()
+    if (platform.system(), platform.machine()) == ("Darwin", "x86_64"):
+        return FAIL, "TensorFlow has no wheel for Macs with Intel processors: use another machine"
     if (3, 10) <= sys.version_info[:2] <= (3, 13):
         return OK, f"Python {version} on {platform.system()} {platform.machine()}"
     return FAIL, f"Python {version}; the course is for 3.10 to 3.13"
+
+
+def check_course():
+    """Check that a notebook's ``from utils import data`` finds this course, not another `utils`."""
+    folder = CHAPTERS if CHAPTERS.parent == ROOT else Path.cwd()
+    find = "from importlib.util import find_spec; spec = find_spec('utils'); "
+    where = "print(spec and (spec.origin or [*spec.submodule_search_locations][0]))"
+    done = subprocess.run(
+        [sys.executable, "-c", find + where],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    origin = done.stdout.strip()
+    if origin == "None":
+        return FAIL, f"the notebooks do not find the course: {INSTALL}"
+    if not Path(origin).samefile(utils.__file__):
+        return FAIL, f"another `utils` is in the way of the course: rename or move {origin}"
+    return OK, f"the course, {Path(origin).parent}"
+
+
+def check_onednn():
+    """Say whether TensorFlow computes with oneDNN; speed and bits hang on it."""
+    value = os.environ["TF_ENABLE_ONEDNN_OPTS"]
+    return OK, f"oneDNN {'off' if value == '0' else 'on'} (TF_ENABLE_ONEDNN_OPTS={value})"
 
 
 def check_requirement(requirement):
@@ -88,8 +126,9 @@ def check_quick_data():
 
 def check_full_data():
     """Say where full MNIST would come from, without downloading it."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    if not os.environ.get("MNIST_PATH") and not (home / "datasets" / "mnist.npz").is_file():
+    from utils.data.source import keras_cache
+
+    if not os.environ.get("MNIST_PATH") and not keras_cache().is_file():
         return ABSENT, "full MNIST: `make results` would download it (11 MB) into the Keras cache"
     from utils.data import load_mnist
 
@@ -118,9 +157,9 @@ def browser():
 
 def check_training():
     """Train a small network for a few updates and see its loss fall."""
-    with quiet_native_stderr():
-        import keras
     import numpy as np
+
+    from utils.experiments.quiet_keras import keras
 
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).random((64, 28, 28, 1), dtype="float32")
@@ -172,20 +211,22 @@ def run_check(check, *arguments):
 def main(arguments=None):
     """Print one line for each check; the exit status is 1 if one of them fails."""
     parser = argparse.ArgumentParser(
-        prog="python -m utils.check", description=__doc__.split("\n")[0]
+        prog="python -m utils.commands.check", description=__doc__.split("\n")[0]
     )
+    own = ROOT / "requirements.txt"
     parser.add_argument(
         "--requirements",
         type=Path,
-        default=ROOT / "requirements.txt",
-        help="file to compare the installed packages with",
+        default=own if own.is_file() else None,
+        help="file to compare the installed packages with, beside what the course itself needs",
     )
     options = parser.parse_args(arguments)
-    checks = [(check_python,)]
+    checks = [(check_python,), (check_course,)]
     try:
         checks += [(check_requirement, each) for each in requirements(options.requirements)]
     except (OSError, ValueError) as error:
         parser.error(f"cannot read {options.requirements}: {error}")
+    checks += [(check_onednn,)]
     checks += [(check_quick_data,), (check_full_data,), (check_browser,), (check_training,)]
     failed = 0
     for check in checks:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import filelock
 
-from utils.paths import RESULTS
+from utils.paths import RESULTS, SHIPPED
 
 # Long enough for another writer to append a line and sync it, even on a network disk.
 _LOCK_SECONDS = 60
@@ -110,14 +110,18 @@ class RecordFile:
     ----------
     path : pathlib.Path
         The JSON Lines file; it need not exist yet.
+    shipped : pathlib.Path, optional
+        Another one, whose runs are read as well; it came with an installed course.
     """
 
     path: Path
+    shipped: Path | None = None
 
     @classmethod
     def of(cls, experiment: str) -> "RecordFile":
         """Return the file of an experiment, by its name."""
-        return cls(RESULTS / f"{experiment}.jsonl")
+        name = f"{experiment}.jsonl"
+        return cls(RESULTS / name, SHIPPED and SHIPPED / name)
 
     def read(self) -> tuple[list[dict], list[int]]:
         """Read every whole line.
@@ -127,12 +131,10 @@ class RecordFile:
         records : list of dict
             The recorded runs in the order in which they were written.
         damaged : list of int
-            Line numbers, counted from 1, that are not whole records.
+            Line numbers of `path`, counted from 1, that are not whole records.
         """
-        if not self.path.exists():
-            return [], []
-        records, damaged = [], []
-        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
+        records, damaged = RecordFile(self.shipped).read()[0] if self.shipped else [], []
+        for number, line in enumerate(self._content().splitlines(), start=1):
             if not line.strip():
                 continue
             record = _parse(line)
@@ -179,7 +181,7 @@ class RecordFile:
             When the file cannot be written (permission, full disk, a lock that stays taken). What
             stood in the file before stays as it was.
         """
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        line = json.dumps(record, allow_nan=False).encode("utf-8") + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS):
@@ -198,6 +200,13 @@ class RecordFile:
                 f"was trained but not recorded ({error.strerror or error}); "
                 "the runs recorded before it are untouched"
             ) from error
+
+    def _content(self) -> bytes:
+        if not self.path.exists():
+            return b""
+        with open(self.path, "rb") as file:
+            # A device may be endless where it has no size.
+            return file.read(os.fstat(file.fileno()).st_size)
 
     def _write(self, line: bytes) -> None:
         with open(self.path, "ab", buffering=0) as file:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from utils.experiments.quiet_keras import keras
 from utils.paths import ROOT
@@ -68,8 +69,11 @@ def _peak() -> float:
     """Return the peak of this process so far, in mebibytes."""
     if _STATUS.exists():
         # What getrusage says on Linux begins with the peak of the process that started this one.
-        (line,) = (text for text in _STATUS.read_text().splitlines() if text.startswith("VmHWM"))
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
+        (line,) = (text for text in lines if text.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / _MEBIBYTE
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / _MEBIBYTE
     import resource  # Windows has no such module.
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE

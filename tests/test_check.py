@@ -1,0 +1,143 @@
+"""`make check`: what it finds, what is in the way, and that it asks as the course itself does."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.commands import check
+from utils.data import source
+from utils.paths import ROOT
+
+
+@pytest.mark.training
+def test_check_passes_here_and_says_nothing_else():
+    command = [sys.executable, "-m", "utils.commands.check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    lines = done.stdout.splitlines()
+    assert all(re.match(r"(OK  |FAIL|--  ) \S", line) for line in lines[:-1])
+    files = [
+        (ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "pyproject.toml")
+    ]
+    direct = re.findall(r"^([a-z][\w-]*)[<>=]", files[0], re.M)
+    direct += re.findall(r'^    "([a-z][\w-]*)[<>=]', files[1], re.M)
+    assert {"pytest", "jinja2", "psutil"} <= set(direct)
+    for name in direct:
+        assert sum(line.split()[1] == name for line in lines) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("numpy>=99", "FAIL numpy"),
+        ("pytest<3", "FAIL pytest"),
+        ("no-such-package>=1", "FAIL no-such-package is missing"),
+    ],
+)
+def test_check_fails_when_a_requirement_is_not_met(tmp_path, monkeypatch, capsys, line, said):
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"# a comment\n-e .\n\n{line}  # what for\n", encoding="utf-8")
+    monkeypatch.setattr(check, "check_training", lambda: (check.OK, "not under test"))
+    assert check.main(["--requirements", str(path)]) == 1
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [({}, "on (TF"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "off")]
+)
+def test_onednn_is_on_unless_the_user_says_otherwise(given, told):
+    others = {name: value for name, value in os.environ.items() if "ONEDNN" not in name}
+    code = "import utils.commands.check as check; print(*check.check_onednn())"
+    command = [sys.executable, "-c", code]
+    said = subprocess.check_output(command, cwd=ROOT, env={**others, **given}, encoding="utf-8")
+    assert said.startswith(f"OK   oneDNN {told}")
+
+
+def test_check_reports_a_fault_in_one_line():
+    def check_that():
+        raise RuntimeError("two\nlines")
+
+    assert check.run_check(check_that) == (check.FAIL, "that: RuntimeError: two lines")
+
+
+def test_check_names_a_missing_requirements_file(capsys):
+    with pytest.raises(SystemExit):
+        check.main(["--requirements", "nowhere.txt"])
+    assert "nowhere.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["utils.py", "utils/__init__.py", "utils/"])
+def test_another_utils_beside_the_notebooks_is_named(tmp_path, monkeypatch, name):
+    assert check.check_course()[0] == check.OK
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir() if name.endswith("/") else path.touch()
+    monkeypatch.setattr(check, "CHAPTERS", tmp_path)
+    monkeypatch.setattr(check, "ROOT", tmp_path.parent)
+    status, text = check.check_course()
+    assert status == check.FAIL and f"rename or move {path}" in text
+
+
+def test_a_course_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    python = Path(shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(check, "CHAPTERS", tmp_path)
+    monkeypatch.setattr(check, "ROOT", tmp_path.parent)
+    monkeypatch.setenv("PYTHONNOUSERSITE", "1")
+    assert check.check_course() == (
+        check.FAIL,
+        f"the notebooks do not find the course: {check.INSTALL}",
+    )
+
+
+def test_full_mnist_is_looked_for_where_it_will_be_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("MNIST_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/x")
+    assert check.check_full_data()[0] == check.ABSENT
+    cache = tmp_path / "x" / "datasets" / "mnist.npz"
+    assert source.keras_cache() == cache
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"not what Keras keeps")
+    status, text = check.run_check(check.check_full_data)
+    assert status == check.FAIL and str(cache) in text
+
+
+def intel_mac(folder):
+    """Write a stand-in for a Python on a Mac with an Intel processor."""
+    python = folder / "python"
+    say = "import platform; platform.system = lambda: 'Darwin'; platform.machine = lambda: 'x86_64'"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{say}\n$2"\ntouch called\n',
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    return python
+
+
+def test_an_intel_mac_is_refused_in_one_line_before_anything_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(check.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(check.platform, "machine", lambda: "x86_64")
+    status, text = check.check_python()
+    assert status == check.FAIL and "no wheel for Macs with Intel processors" in text
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    # An outer `make test` hands its own flags down; they are not under test.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "install", f"PYTHON={intel_mac(tmp_path)}"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode != 0 and "no wheel for Macs with Intel processors" in done.stderr
+    assert not (tmp_path / "called").exists() and not (tmp_path / ".venv").exists()
