@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import yaml
 
@@ -296,13 +297,22 @@ def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path,
 
 
 def test_ctrl_c_stops_everything(tmp_path, capsys):
-    slow = write(tmp_path / "slow.ipynb", "import time; time.sleep(60)")
+    (tmp_path / "kernels").mkdir()
+    code = "import os, time; open(f'kernels/{os.getpid()}', 'x').close(); time.sleep(60)"
+    slow = write(tmp_path / "slow.ipynb", code)
     later = write(tmp_path / "later.ipynb", "1")
     handler, start = signal.getsignal(signal.SIGINT), time.monotonic()
-    timer = threading.Timer(3, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
+
+    def stop():
+        while not list((tmp_path / "kernels").iterdir()):
+            time.sleep(0.1)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=stop, daemon=True).start()
     assert notebooks.main(["--store", str(slow), str(later)]) == 130
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 50
+    (kernel,) = (tmp_path / "kernels").iterdir()
+    assert not psutil.pid_exists(int(kernel.name))
     out = capsys.readouterr().out
     assert "stopped in" in out and "later.ipynb" not in out
     assert signal.getsignal(signal.SIGINT) is handler
@@ -337,7 +347,8 @@ def test_a_half_written_notebook_leaves_the_old_one(tmp_path, monkeypatch):
     path = write(tmp_path / "a.ipynb", "1")
     before = path.read_bytes()
 
-    def fail(*_):
+    def fail(notebook, target):
+        target.write_text("{", encoding="utf-8")
         raise OSError("no space left")
 
     monkeypatch.setattr(notebooks.nbformat, "write", fail)

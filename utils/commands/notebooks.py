@@ -54,21 +54,14 @@ class _Client(NotebookClient):
     def __init__(self, notebook, **settings):
         super().__init__(notebook, **settings)
         self.stderr_of_cell = {}
-        self.stopped = False
+        self._on_interrupt = signal.getsignal(signal.SIGINT)
 
     async def async_start_new_kernel(self, **settings):
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-        def stop(*_):
-            # To nbclient a cancelled cell and a dead kernel are one and the same error.
-            self.stopped = True
-            loop.call_soon_threadsafe(task.cancel)
-
-        # Windows has no handlers in the loop; so nbclient's own, where it has one, is replaced.
+        # Handlers of nbclient, or on Windows of asyncio, would have Ctrl-C look like a dead kernel.
         with contextlib.suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, stop)
+            signal.signal(signal.SIGINT, self._on_interrupt)
         await super().async_start_new_kernel(**settings)
 
     def process_message(self, msg, cell, cell_index):
@@ -137,7 +130,6 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1, progress="none"):
         record_timing=False,
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
-    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         # What a cell writes comes as a message; left open, the kernel's stderr would show it twice.
         asyncio.run(client.async_execute(env=environment, stderr=subprocess.DEVNULL))
@@ -145,13 +137,8 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1, progress="none"):
         raise NotebookError(
             f"cell {_failed_cell(notebook)}: {error.ename}: {error.evalue}\n{error.traceback}"
         ) from None
-    except (DeadKernelError, asyncio.CancelledError) as error:
-        if client.stopped:
-            raise KeyboardInterrupt from None
+    except DeadKernelError as error:
         raise NotebookError(f"the kernel died (out of memory?): {error}") from None
-    finally:
-        if signal.getsignal(signal.SIGINT) is not on_interrupt:
-            signal.signal(signal.SIGINT, on_interrupt)
     return notebook, client.stderr_of_cell
 
 
