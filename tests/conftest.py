@@ -20,7 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Tests are about quick scale, whatever the shell that starts them is set to.
 os.environ["MNIST_SCALE"] = "quick"
-for name in ("MNIST_CLAIM", "MNIST_JOBS", "MNIST_PROGRESS", "MNIST_SCHEDULER"):
+for name in ("MNIST_CLAIM", "MNIST_JOBS", "MNIST_PROGRESS", "MNIST_RESULTS", "MNIST_SCHEDULER"):
     os.environ.pop(name, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

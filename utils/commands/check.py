@@ -50,8 +50,9 @@ def requirements(path):
     from packaging.requirements import Requirement
 
     # An old build may have left an egg-info in the checkout; what pip installs has METADATA.
-    installed = metadata.distributions(name="convolution-tested")
-    lines = [line for each in installed if each.read_text("METADATA") for line in each.requires]
+    found = metadata.distributions(name="convolution-tested")
+    installed = next((each for each in found if each.read_text("METADATA")), None)
+    lines = list(installed.requires or ()) if installed else []
     if path is not None:
         text = Path(path).read_text(encoding="utf-8")
         lines += [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]

@@ -1,0 +1,89 @@
+"""The rooms of `utils`: who may import whom, and what starts without TensorFlow."""
+
+import ast
+import graphlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from utils.paths import ROOT
+
+# From the ground up. `paths` is where everything may look.
+MAY_IMPORT = {
+    "paths": set(),
+    "data": set(),
+    "theory": set(),
+    "evidence": {"data", "theory"},
+    "experiments": {"data", "theory", "evidence"},
+    "figures": {"data", "theory", "evidence"},
+    "widgets": {"data", "theory", "evidence", "figures"},
+    "commands": {"data", "theory", "evidence", "experiments", "figures", "widgets"},
+}
+FILES = {
+    path.relative_to(ROOT)
+    .with_suffix("")
+    .as_posix()
+    .replace("/", ".")
+    .removesuffix(".__init__"): path
+    for path in (ROOT / "utils").rglob("*.py")
+}
+WITHOUT_TENSORFLOW = ["data", "theory", "evidence", "figures", "widgets", "experiments"]
+
+
+def imported_by(module):
+    """Name the modules of `utils` that a module imports, wherever in its file."""
+    names = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import hides where it leads"
+            for alias in node.names:
+                part = f"{node.module}.{alias.name}"
+                names.add(part if part in FILES else node.module)
+    return {name for name in names if name in FILES and name != "utils"}
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+def test_every_room_is_known():
+    assert {room(module) for module in FILES if module != "utils"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", sorted(set(FILES) - {"utils"}))
+def test_a_module_imports_only_its_own_room_and_those_below(module):
+    allowed = MAY_IMPORT[room(module)] | {room(module), "paths"}
+    assert {name for name in imported_by(module) if room(name) not in allowed} == set()
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graphlib.TopologicalSorter({module: imported_by(module) for module in FILES}).prepare()
+
+
+@pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
+def test_a_room_that_trains_nothing_starts_without_tensorflow(name):
+    # What it gives by name, and every module of a room in which none needs it.
+    whole = [module for module in FILES if room(f"{module}.") == name and name != "experiments"]
+    code = f"""
+import importlib, json, sys
+for name in {["utils." + name, *sorted(whole)]}:
+    importlib.import_module(name)
+print(json.dumps(sorted({{"tensorflow", "keras", "torch", "jax"}} & set(sys.modules))))
+"""
+    command = [sys.executable, "-c", code]
+    assert json.loads(subprocess.check_output(command, cwd=ROOT, encoding="utf-8")) == []
+
+
+def test_settings_are_made_before_tensorflow_starts_and_the_users_win():
+    names = "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    code = f"import utils, os; print(*(os.environ[name] for name in {names}))"
+    for given, expected in (({}, "3 1"), (dict.fromkeys(names, "0"), "0 0")):
+        command = [sys.executable, "-c", code]
+        said = subprocess.check_output(command, cwd=ROOT, env={**others, **given}, encoding="utf-8")
+        assert said.strip() == expected
