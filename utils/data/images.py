@@ -1,8 +1,13 @@
-"""Changes of images: shifted, rotated, placed, with less contrast."""
+"""Changes of images: shifted, rotated, placed, with less contrast.
+
+Each function takes images and gives new ones; none changes what it was given. Code and helpers are
+part of the fingerprint of the experiments that prepare their images with them.
+"""
 
 import numpy as np
 from scipy import ndimage
 
+# Their names are part of the fingerprints of recorded runs, so they keep the underscore.
 from utils.data.mnist import _check_unit_range, _check_whole
 
 _SIDES = {
@@ -52,7 +57,7 @@ def shift(x, dy: int, dx: int) -> np.ndarray:
 
 
 def rotate(x, degrees: float) -> np.ndarray:
-    """Turn images around their centre; black comes in at the corners.
+    """Rotate images about their centre; black comes in at the corners.
 
     Parameters
     ----------
@@ -73,7 +78,7 @@ def rotate(x, degrees: float) -> np.ndarray:
 
     Notes
     -----
-    Values between pixels are interpolated linearly, so every turn but those by multiples of a
+    Values between pixels are interpolated linearly, so every rotation but those by multiples of a
     right angle blurs the image slightly. Done by ``scipy.ndimage.rotate``.
     """
     _check_images(x)
@@ -85,7 +90,7 @@ def rotate(x, degrees: float) -> np.ndarray:
 
 
 def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Find the smallest box around the lit pixels of each image.
+    """Find the smallest box around the lit pixels of each image, the digit's box.
 
     Parameters
     ----------

@@ -148,6 +148,11 @@ def keras_cache() -> Path:
     """Return where Keras keeps its mnist.npz, without importing Keras.
 
     Where that folder cannot be written to, Keras turns to /tmp in silence; here it is an error.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute; the file need not be there.
     """
     home = os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
     return Path(home).absolute() / "datasets" / "mnist.npz"
@@ -249,7 +254,18 @@ def _download(published: Published, cache: Path) -> dict[str, np.ndarray]:
 
 
 def idx_md5(array: np.ndarray) -> str:
-    """MD5 of a uint8 array as an IDX file: magic number, big-endian sizes, bytes."""
+    """Take the MD5 of an array as an IDX file: magic number, big-endian sizes, bytes.
+
+    Parameters
+    ----------
+    array : ndarray of uint8
+        Of any shape.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
     unsigned_byte = 0x08
     header = struct.pack(f">HBB{array.ndim}I", 0, unsigned_byte, array.ndim, *array.shape)
     md5 = hashlib.md5(header, usedforsecurity=False)

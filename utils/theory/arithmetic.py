@@ -12,11 +12,21 @@ References
    networks", Distill, 2019, doi:10.23915/distill.00021.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    import keras
+
+Padding = str | int | tuple[int, int]
+Pair = int | tuple[int, int]
 
 
 def _whole(name, value, least=1):
@@ -32,7 +42,7 @@ def _pair(name, value):
     return tuple(_whole(name, side) for side in sides)
 
 
-def _reach(kernel, dilation):
+def _effective_size(kernel, dilation):
     """Cells from a kernel's first weight to its last; k + (k - 1)(d - 1) in [1]_."""
     return _whole("dilation", dilation) * (_whole("kernel", kernel) - 1) + 1
 
@@ -40,7 +50,7 @@ def _reach(kernel, dilation):
 # --- Output sizes -------------------------------------------------------------------------
 
 
-def same_padding(size, kernel, stride=1, dilation=1):
+def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
     """Give the zeros that "same" padding adds before and after the input.
 
     TensorFlow's rule, which Keras follows: just enough zeros for ``ceil(size / stride)``
@@ -56,13 +66,20 @@ def same_padding(size, kernel, stride=1, dilation=1):
     -------
     (int, int)
         Zeros before and after.
+
+    Raises
+    ------
+    ValueError
+        When a number is not whole or below 1.
     """
     outputs = -(-_whole("size", size) // _whole("stride", stride))
-    total = max((outputs - 1) * stride + _reach(kernel, dilation) - size, 0)
+    total = max((outputs - 1) * stride + _effective_size(kernel, dilation) - size, 0)
     return total // 2, total - total // 2
 
 
-def padding_widths(size, kernel, stride=1, padding="valid", dilation=1):
+def padding_widths(
+    size: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
+) -> tuple[int, int]:
     """Give the zeros that any kind of padding adds before and after the input.
 
     Parameters
@@ -70,22 +87,27 @@ def padding_widths(size, kernel, stride=1, padding="valid", dilation=1):
     size, kernel, stride, dilation : int
         Cells along one axis, each at least 1.
     padding : {"valid", "same", "full"}, int or (int, int)
-        "valid" adds none, "same" is `same_padding`, "full" adds all but one cell of the
-        kernel's reach on both sides; a number adds as many on both sides, a pair adds
+        "valid" adds none, "same" is `same_padding`, "full" adds one cell less than the
+        kernel's effective size on both sides; a number adds as many on both sides, a pair adds
         (before, after).
 
     Returns
     -------
     (int, int)
         Zeros before and after.
+
+    Raises
+    ------
+    ValueError
+        When a number or the padding is not as above.
     """
-    reach = _reach(kernel, dilation)
+    effective = _effective_size(kernel, dilation)
     if padding == "valid":
         return 0, 0
     if padding == "same":
         return same_padding(size, kernel, stride, dilation)
     if padding == "full":
-        return reach - 1, reach - 1
+        return effective - 1, effective - 1
     widths = padding if isinstance(padding, (tuple, list)) else (padding, padding)
     if len(widths) != 2 or not all(isinstance(w, Integral) and w >= 0 for w in widths):
         raise ValueError(
@@ -95,7 +117,9 @@ def padding_widths(size, kernel, stride=1, padding="valid", dilation=1):
     return int(widths[0]), int(widths[1])
 
 
-def output_size(size, kernel, stride=1, padding="valid", dilation=1):
+def output_size(
+    size: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
+) -> int:
     """Give the size of a convolution's or a pooling's output along one axis.
 
     Parameters
@@ -108,32 +132,35 @@ def output_size(size, kernel, stride=1, padding="valid", dilation=1):
     Returns
     -------
     int
-        ``floor((size + before + after - reach) / stride) + 1`` with
-        ``reach = dilation * (kernel - 1) + 1``: Relationship 15 of [1]_, of which 1 to 7 are
-        special cases. For "same" padding this is ``ceil(size / stride)``.
+        ``floor((size + before + after - effective) / stride) + 1`` with the effective kernel
+        size ``effective = dilation * (kernel - 1) + 1``: Relationship 15 of [1]_, of which 1 to
+        7 are special cases. For "same" padding this is ``ceil(size / stride)``.
 
     Raises
     ------
     ValueError
-        If the kernel reaches further than the padded input.
+        When a setting is not as above, or the effective kernel size is larger than the padded
+        input.
     """
     _whole("size", size), _whole("stride", stride)
-    reach = _reach(kernel, dilation)
+    effective = _effective_size(kernel, dilation)
     if padding == "same":
         return -(-size // stride)
     padded = size + sum(padding_widths(size, kernel, stride, padding, dilation))
-    if reach > padded:
+    if effective > padded:
         raise ValueError(
-            f"kernel must reach no further than the padded input of {padded} cells, got "
-            f"kernel={kernel} with dilation={dilation}, which reaches over {reach}"
+            f"kernel must be no larger than the padded input of {padded} cells, got "
+            f"kernel={kernel} with dilation={dilation}, an effective size of {effective}"
         )
-    return (padded - reach) // stride + 1
+    return (padded - effective) // stride + 1
 
 
-def unused_border(size, kernel, stride=1, padding="valid", dilation=1):
+def unused_border(
+    size: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
+) -> int:
     """Count the cells at the far end of the padded input that lie behind the last window.
 
-    They exist where the stride does not divide ``padded size - reach``, and nothing in them
+    They exist where the stride does not divide ``padded size - effective``, and nothing in them
     can change the output. Cells that a stride skips *between* two windows are not counted.
 
     Parameters
@@ -144,15 +171,25 @@ def unused_border(size, kernel, stride=1, padding="valid", dilation=1):
     Returns
     -------
     int
+
+    Raises
+    ------
+    ValueError
+        As for `output_size`.
     """
     outputs = output_size(size, kernel, stride, padding, dilation)
     padded = size + sum(padding_widths(size, kernel, stride, padding, dilation))
-    return padded - (outputs - 1) * stride - _reach(kernel, dilation)
+    return padded - (outputs - 1) * stride - _effective_size(kernel, dilation)
 
 
 def transposed_output_size(
-    size, kernel, stride=1, padding="valid", dilation=1, output_padding=None
-):
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    padding: Padding = "valid",
+    dilation: int = 1,
+    output_padding: int | None = None,
+) -> int:
     """Give the size of a transposed convolution's output along one axis.
 
     A transposed convolution leads back to a size that the convolution with the same settings
@@ -165,14 +202,14 @@ def transposed_output_size(
     output_padding : int, optional
         0 to ``stride - 1``; the ``a`` of Relationship 14. None is the choice of the
         framework: with "same" padding the result is ``size * stride``; with "valid" it is
-        ``(size - 1) * stride + max(reach, stride)``, as in Keras; otherwise 0.
+        ``(size - 1) * stride + max(effective, stride)``, as in Keras; otherwise 0.
 
     Returns
     -------
     int
-        ``stride * (size - 1) + output_padding + reach - before - after``, Relationships 8 to
-        14 of [1]_. "same" with an explicit `output_padding` follows Keras:
-        ``stride * (size - 1) + reach % 2 + output_padding``.
+        ``stride * (size - 1) + output_padding + effective - before - after``, Relationships 8
+        to 14 of [1]_, with the effective kernel size of `output_size`. "same" with an explicit
+        `output_padding` follows Keras: ``stride * (size - 1) + effective % 2 + output_padding``.
 
     Raises
     ------
@@ -181,17 +218,17 @@ def transposed_output_size(
         padding nothing is left.
     """
     _whole("size", size), _whole("stride", stride)
-    reach = _reach(kernel, dilation)
+    effective = _effective_size(kernel, dilation)
     if output_padding is not None and _whole("output_padding", output_padding, 0) >= stride:
         raise ValueError(f"output_padding must be below stride={stride}, got {output_padding}")
     if padding == "same":
         result = (size - 1) * stride
-        result += stride if output_padding is None else reach % 2 + output_padding
+        result += stride if output_padding is None else effective % 2 + output_padding
     else:
         if output_padding is None:
-            output_padding = max(stride - reach, 0) if padding == "valid" else 0
+            output_padding = max(stride - effective, 0) if padding == "valid" else 0
         zeros = sum(padding_widths(size, kernel, stride, padding, dilation))
-        result = (size - 1) * stride + reach - zeros + output_padding
+        result = (size - 1) * stride + effective - zeros + output_padding
     if result < 1 or output_size(result, kernel, stride, padding, dilation) != size:
         raise ValueError(
             f"no input gives size={size} under kernel={kernel}, stride={stride}, "
@@ -203,7 +240,9 @@ def transposed_output_size(
 # --- Parameters and multiply-adds ---------------------------------------------------------
 
 
-def conv_parameters(channels_in, filters, kernel, bias=True, groups=1):
+def conv_parameters(
+    channels_in: int, filters: int, kernel: Pair, bias: bool = True, groups: int = 1
+) -> int:
     """Count a 2D convolution's parameters; the same for its transposed convolution.
 
     Parameters
@@ -222,6 +261,11 @@ def conv_parameters(channels_in, filters, kernel, bias=True, groups=1):
     -------
     int
         ``filters * (height * width * channels_in / groups + 1)``
+
+    Raises
+    ------
+    ValueError
+        When a number is not whole or below 1, or `groups` does not divide the channels.
     """
     _whole("groups", groups), _whole("channels_in", channels_in), _whole("filters", filters)
     if channels_in % groups or filters % groups:
@@ -231,28 +275,54 @@ def conv_parameters(channels_in, filters, kernel, bias=True, groups=1):
     return filters * (prod(_pair("kernel", kernel)) * (channels_in // groups) + bool(bias))
 
 
-def dense_parameters(units_in, units, bias=True):
-    """Count a dense layer's parameters, ``units * (units_in + 1)``."""
+def dense_parameters(units_in: int, units: int, bias: bool = True) -> int:
+    """Count a dense layer's parameters.
+
+    Parameters
+    ----------
+    units_in, units : int
+        Numbers that go in and come out, each at least 1.
+    bias : bool
+        Whether each unit has one.
+
+    Returns
+    -------
+    int
+        ``units * (units_in + 1)``
+
+    Raises
+    ------
+    ValueError
+        When a number is not whole or below 1.
+    """
     return _whole("units", units) * (_whole("units_in", units_in) + bool(bias))
 
 
-def batch_norm_parameters(channels):
+def batch_norm_parameters(channels: int) -> tuple[int, int]:
     """Count batch normalisation's parameters.
 
     Parameters
     ----------
     channels : int
+        At least 1.
 
     Returns
     -------
     (int, int)
         Trainable (gamma and beta) and not trainable (moving mean and variance), two of each
         for every channel.
+
+    Raises
+    ------
+    ValueError
+        When `channels` is not whole or below 1.
     """
     return 2 * _whole("channels", channels), 2 * channels
 
 
-def conv_multiply_adds(positions, channels_in, filters, kernel, groups=1):
+def conv_multiply_adds(
+    positions: Pair, channels_in: int, filters: int, kernel: Pair, groups: int = 1
+) -> int:
     """Count a 2D convolution's multiply-adds for one image.
 
     Parameters
@@ -268,13 +338,34 @@ def conv_multiply_adds(positions, channels_in, filters, kernel, groups=1):
     int
         Every weight works once at each position. Products with the zeros of the padding are
         counted, as is usual; the bias is not, since it multiplies nothing.
+
+    Raises
+    ------
+    ValueError
+        As for `conv_parameters`.
     """
     weights = conv_parameters(channels_in, filters, kernel, bias=False, groups=groups)
     return prod(_pair("positions", positions)) * weights
 
 
-def dense_multiply_adds(units_in, units):
-    """Count a dense layer's multiply-adds for one image: every weight works once."""
+def dense_multiply_adds(units_in: int, units: int) -> int:
+    """Count a dense layer's multiply-adds for one image: every weight works once.
+
+    Parameters
+    ----------
+    units_in, units : int
+        Numbers that go in and come out, each at least 1.
+
+    Returns
+    -------
+    int
+        ``units * units_in``
+
+    Raises
+    ------
+    ValueError
+        When a number is not whole or below 1.
+    """
     return dense_parameters(units_in, units, bias=False)
 
 
@@ -362,7 +453,7 @@ def _shape(tensor):
     return shape
 
 
-def layer_table(model, known=None):
+def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.DataFrame:
     """Lay out a Keras model's shapes, parameters and multiply-adds, a row a layer.
 
     Parameters
@@ -399,8 +490,24 @@ def layer_table(model, known=None):
     return pd.DataFrame(rows, columns=columns)
 
 
-def multiply_adds(model, known=None):
-    """Count a Keras model's multiply-adds for one image; see `layer_table`."""
+def multiply_adds(model: keras.Model, known: dict[str, int] | None = None) -> int:
+    """Count a Keras model's multiply-adds for one image.
+
+    Parameters
+    ----------
+    model, known
+        As for `layer_table`.
+
+    Returns
+    -------
+    int
+        The sum over all layers.
+
+    Raises
+    ------
+    ValueError
+        As for `layer_table`.
+    """
     return int(layer_table(model, known)["multiply_adds"].sum())
 
 
@@ -452,13 +559,26 @@ class ReceptiveField:
     jump: int
     start: float
 
-    def pixels(self, index=0):
-        """Give the first and last pixel that output number `index` sees, padding included."""
+    def pixels(self, index: int = 0) -> tuple[int, int]:
+        """Give the first and last pixel that one output sees, padding included.
+
+        Parameters
+        ----------
+        index : int
+            Number of the output, from 0.
+
+        Returns
+        -------
+        (int, int)
+            Numbers of the pixels, from 0; outside of the image they are padding.
+        """
         first = self.start + index * self.jump - (self.size - 1) / 2
         return round(first), round(first) + self.size - 1
 
 
-def receptive_fields(layers_or_model, size=None, axis=0):
+def receptive_fields(
+    layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
+) -> dict[int | str, ReceptiveField]:
     """Give the receptive field of every layer, along one axis.
 
     Parameters
@@ -486,8 +606,8 @@ def receptive_fields(layers_or_model, size=None, axis=0):
 
     Notes
     -----
-    The recursion of [2]_: a window that reaches over ``r`` cells makes the size grow by
-    ``(r - 1) * jump``; a stride multiplies the jump. Where branches meet, the field is the
+    The recursion of [2]_: a kernel of the effective size ``k`` makes the size grow by
+    ``(k - 1) * jump``; a stride multiplies the jump. Where branches meet, the field is the
     smallest interval that holds the fields of all: the largest of them if their centres agree.
     Flatten, Reshape, global pooling and all that follows have one field for all units: the
     smallest interval that holds every pixel seen by any cell. That is the whole image, unless
@@ -521,8 +641,25 @@ def receptive_fields(layers_or_model, size=None, axis=0):
     return fields
 
 
-def receptive_field(layers_or_model, size=None, axis=0):
-    """Give the receptive field of the last layer alone; see `receptive_fields`."""
+def receptive_field(
+    layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
+) -> ReceptiveField:
+    """Give the receptive field of the last layer alone.
+
+    Parameters
+    ----------
+    layers_or_model, size, axis
+        As for `receptive_fields`.
+
+    Returns
+    -------
+    ReceptiveField
+
+    Raises
+    ------
+    ValueError
+        As for `receptive_fields`, and when there is no layer or more than one output.
+    """
     fields = receptive_fields(layers_or_model, size, axis)
     if not fields or len(getattr(layers_or_model, "outputs", [None])) != 1:
         raise ValueError(
@@ -533,11 +670,11 @@ def receptive_field(layers_or_model, size=None, axis=0):
 
 def _through(field, size, kernel, stride, padding, dilation):
     before, _ = padding_widths(size, kernel, stride, padding, dilation)
-    reach = _reach(kernel, dilation)
+    effective = _effective_size(kernel, dilation)
     return ReceptiveField(
-        field.size + (reach - 1) * field.jump,
+        field.size + (effective - 1) * field.jump,
         field.jump * _whole("stride", stride),
-        field.start + ((reach - 1) / 2 - before) * field.jump,
+        field.start + ((effective - 1) / 2 - before) * field.jump,
     )
 
 
@@ -562,10 +699,11 @@ def _view(call, sources, axis, image):
     if call.kind in _POINTWISE or call.kind == "Dense":
         return sources[0]
     window, cells = _window(call, axis), len(seen[0])
-    (kernel, stride, padding, dilation), reach = window, _reach(window[0], window[3])
+    kernel, stride, padding, dilation = window
+    effective = _effective_size(kernel, dilation)
     before, _ = padding_widths(cells, kernel, stride, padding, dilation)
     starts = range(-before, output_size(cells, *window) * stride - before, stride)
-    taps = [range(start, start + reach, dilation) for start in starts]
+    taps = [range(start, start + effective, dilation) for start in starts]
     seen = [_join(seen[0][tap] for tap in window if 0 <= tap < cells) for window in taps]
     return _through(fields[0], cells, kernel, stride, padding, dilation), seen
 

@@ -1,14 +1,33 @@
 """The layers and losses of the course in plain NumPy, to be read rather than to be fast.
 
 Everything is written as its definition says, one window at a time, and keeps the dtype it is
-given. Images are ``(n, height, width, channels)``; ``dy`` is the gradient of some loss with
-respect to a layer's output ``y``, and a function named ``..._gradient`` takes it back to what
+given. Images have the shape ``(n, height, width, channels)``; ``dy`` is the gradient of some loss
+with respect to a layer's output ``y``, and a function named ``..._gradient`` takes it back to what
 went in. Values and gradients equal those of Keras on TensorFlow.
+
+References
+----------
+.. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning",
+   arXiv:1603.07285, 2016.
+.. [2] I. Goodfellow, Y. Bengio and A. Courville, "Deep Learning", MIT Press, 2016.
+.. [3] A. L. Maas, A. Y. Hannun and A. Y. Ng, "Rectifier nonlinearities improve neural network
+   acoustic models", ICML Workshop on Deep Learning for Audio, Speech and Language Processing, 2013.
+.. [4] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: a
+   simple way to prevent neural networks from overfitting", Journal of Machine Learning Research 15,
+   1929-1958, 2014.
+.. [5] S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing
+   internal covariate shift", arXiv:1502.03167, 2015.
+.. [6] Keras 3, ``keras.losses.CategoricalCrossentropy`` and ``keras.ops.categorical_crossentropy``,
+   https://keras.io.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
+
+Padding = str | int | tuple[int, int]
 
 # --- Windows ------------------------------------------------------------------------------
 
@@ -22,9 +41,9 @@ def _windows(size, kernel, stride, padding, dilation):
     axes, widths = [], []
     for cells, taps in zip(size, kernel, strict=True):
         count = output_size(cells, taps, stride, padding, dilation)
-        reach = dilation * (taps - 1) + 1
+        effective = dilation * (taps - 1) + 1
         starts = range(0, count * stride, stride)
-        axes.append([slice(start, start + reach, dilation) for start in starts])
+        axes.append([slice(start, start + effective, dilation) for start in starts])
         widths.append(padding_widths(cells, taps, stride, padding, dilation))
     rows, columns = axes
     windows = [(i, j, r, c) for i, r in enumerate(rows) for j, c in enumerate(columns)]
@@ -61,22 +80,39 @@ _ANY = (None, None, None, None)
 # --- Convolution --------------------------------------------------------------------------
 
 
-def conv2d(x, kernel, bias=None, stride=1, padding="valid", dilation=1):
-    """Convolve images with kernels (as networks do: without flipping them).
+def conv2d(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None = None,
+    stride: int = 1,
+    padding: Padding = "valid",
+    dilation: int = 1,
+) -> np.ndarray:
+    """Convolve images with kernels, without flipping the kernels, as networks do.
 
     Parameters
     ----------
-    x : ndarray, shape (n, height, width, channels_in)
-    kernel : ndarray, shape (kernel_height, kernel_width, channels_in, filters)
-    bias : ndarray, shape (filters,), optional
+    x : ndarray of float, shape (n, height, width, channels_in)
+    kernel : ndarray of float, shape (kernel_height, kernel_width, channels_in, filters)
+    bias : ndarray of float, shape (filters,), optional
     stride, dilation : int
-        The same on both axes.
+        At least 1; the same on both axes.
     padding : {"valid", "same", "full"}, int or (int, int)
-        See `utils.arithmetic.padding_widths`; the same on both axes.
+        See `utils.theory.arithmetic.padding_widths`; the same on both axes.
 
     Returns
     -------
     ndarray, shape (n, output_height, output_width, filters)
+
+    Raises
+    ------
+    ValueError
+        When an array has another shape or no floating-point type, when a setting is out of its
+        range, or when the kernel is larger than the padded input.
+
+    Notes
+    -----
+    Cross-correlation, section 9.1 of [2]_, summed over the input channels; sizes are those of [1]_.
     """
     kernel = _check("kernel", kernel, *_ANY)
     x = _check("x", x, None, None, None, kernel.shape[2])
@@ -88,10 +124,39 @@ def conv2d(x, kernel, bias=None, stride=1, padding="valid", dilation=1):
     return y if bias is None else y + bias
 
 
-def conv2d_input_gradient(dy, kernel, size, stride=1, padding="valid", dilation=1):
-    """Take a gradient back through `conv2d` to its input of the height and width `size`.
+def conv2d_input_gradient(
+    dy: np.ndarray,
+    kernel: np.ndarray,
+    size: tuple[int, int],
+    stride: int = 1,
+    padding: Padding = "valid",
+    dilation: int = 1,
+) -> np.ndarray:
+    """Take a gradient back through `conv2d` to its input.
 
     Each output hands its gradient to the cells of its window, weighted by the kernel.
+
+    Parameters
+    ----------
+    dy : ndarray of float, shape (n, output_height, output_width, filters)
+    kernel : ndarray of float, shape (kernel_height, kernel_width, channels_in, filters)
+    size : (int, int)
+        Height and width of the input.
+    stride, padding, dilation
+        As for `conv2d`.
+
+    Returns
+    -------
+    ndarray, shape (n, height, width, channels_in)
+
+    Raises
+    ------
+    ValueError
+        As for `conv2d`.
+
+    Notes
+    -----
+    Section 9.5 of [2]_, the gradient with respect to the input of a layer.
     """
     kernel = _check("kernel", kernel, *_ANY)
     windows, shape, widths = _windows(size, kernel.shape[:2], stride, padding, dilation)
@@ -102,14 +167,40 @@ def conv2d_input_gradient(dy, kernel, size, stride=1, padding="valid", dilation=
     return _crop(dx, size, widths)
 
 
-def conv2d_kernel_gradient(dy, x, kernel_size, stride=1, padding="valid", dilation=1):
+def conv2d_kernel_gradient(
+    dy: np.ndarray,
+    x: np.ndarray,
+    kernel_size: tuple[int, int],
+    stride: int = 1,
+    padding: Padding = "valid",
+    dilation: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
     """Take a gradient back through `conv2d` to the kernel and the bias.
+
+    Parameters
+    ----------
+    dy : ndarray of float, shape (n, output_height, output_width, filters)
+    x : ndarray of float, shape (n, height, width, channels_in)
+        What `conv2d` was given.
+    kernel_size : (int, int)
+        Height and width of the kernel.
+    stride, padding, dilation
+        As for `conv2d`.
 
     Returns
     -------
-    dkernel : ndarray, shape (*kernel_size, channels_in, filters)
+    dkernel : ndarray, shape (kernel_height, kernel_width, channels_in, filters)
         Summed over all windows and images, because they share the kernel.
     dbias : ndarray, shape (filters,)
+
+    Raises
+    ------
+    ValueError
+        As for `conv2d`.
+
+    Notes
+    -----
+    Section 9.5 of [2]_, the gradient with respect to the kernel.
     """
     x = _check("x", x, *_ANY)
     windows, shape, widths = _windows(x.shape[1:3], kernel_size, stride, padding, dilation)
@@ -122,24 +213,39 @@ def conv2d_kernel_gradient(dy, x, kernel_size, stride=1, padding="valid", dilati
 
 
 def conv2d_transpose(
-    x, kernel, bias=None, stride=1, padding="valid", dilation=1, output_padding=None
-):
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None = None,
+    stride: int = 1,
+    padding: Padding = "valid",
+    dilation: int = 1,
+    output_padding: int | None = None,
+) -> np.ndarray:
     """Apply a transposed convolution: `conv2d`'s input gradient, used as a layer.
 
     Parameters
     ----------
-    x : ndarray, shape (n, height, width, channels_in)
-    kernel : ndarray, shape (kernel_height, kernel_width, filters, channels_in)
+    x : ndarray of float, shape (n, height, width, channels_in)
+    kernel : ndarray of float, shape (kernel_height, kernel_width, filters, channels_in)
         In Keras's layout, the last two axes the other way round than for `conv2d`: it is the
         kernel of the convolution that leads from `filters` channels to `channels_in`.
     bias, stride, padding, dilation
         As for `conv2d`.
     output_padding : int, optional
-        See `utils.arithmetic.transposed_output_size`.
+        See `utils.theory.arithmetic.transposed_output_size`.
 
     Returns
     -------
     ndarray, shape (n, output_height, output_width, filters)
+
+    Raises
+    ------
+    ValueError
+        As for `conv2d`, or when no output has the size that the settings ask for.
+
+    Notes
+    -----
+    Section 4 of [1]_.
     """
     x, kernel = _check("x", x, *_ANY), _check("kernel", kernel, *_ANY)
     size = [
@@ -150,16 +256,39 @@ def conv2d_transpose(
     return y if bias is None else y + bias
 
 
-def conv_matrix(kernel, size, stride=1, padding="valid", dilation=1):
+def conv_matrix(
+    kernel: np.ndarray,
+    size: tuple[int, int],
+    stride: int = 1,
+    padding: Padding = "valid",
+    dilation: int = 1,
+) -> np.ndarray:
     """Write a convolution without bias, for one image, as a matrix.
 
     Its columns are the responses to images with a single 1, which tells all of a linear map.
+
+    Parameters
+    ----------
+    kernel : ndarray of float, shape (kernel_height, kernel_width, channels_in, filters)
+    size : (int, int)
+        Height and width of the image.
+    stride, padding, dilation
+        As for `conv2d`.
 
     Returns
     -------
     ndarray, shape (output cells * filters, height * width * channels_in)
         ``matrix @ x.ravel()`` is `conv2d`, ``matrix.T @ dy.ravel()`` is its input gradient
         and its transposed convolution.
+
+    Raises
+    ------
+    ValueError
+        As for `conv2d`.
+
+    Notes
+    -----
+    Section 4.1 of [1]_.
     """
     kernel = _check("kernel", kernel, *_ANY)
     cells = size[0] * size[1] * kernel.shape[2]
@@ -177,10 +306,34 @@ def _pool_windows(x, pool, stride, padding):
     return _windows(x.shape[1:3], (pool, pool), stride, padding, 1)
 
 
-def max_pool(x, pool=2, stride=None, padding="valid"):
+def max_pool(
+    x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
+) -> np.ndarray:
     """Keep the largest value of each window of `pool` by `pool` cells; padding never wins.
 
-    The stride is `pool` unless given. Shapes are those of `conv2d`, channel by channel.
+    Parameters
+    ----------
+    x : ndarray of float, shape (n, height, width, channels)
+    pool : int
+        Height and width of a window, at least 1.
+    stride : int, optional
+        At least 1; `pool` unless given.
+    padding : {"valid", "same"}
+        See `utils.theory.arithmetic.padding_widths`.
+
+    Returns
+    -------
+    ndarray, shape (n, output_height, output_width, channels)
+
+    Raises
+    ------
+    ValueError
+        When `x` has another shape or no floating-point type, when a setting is out of its range,
+        or when the window is larger than the padded input.
+
+    Notes
+    -----
+    Section 9.3 of [2]_; Keras pads with minus infinity.
     """
     x = _check("x", x, *_ANY)
     windows, size, widths = _pool_windows(x, pool, stride, padding)
@@ -191,10 +344,34 @@ def max_pool(x, pool=2, stride=None, padding="valid"):
     return y
 
 
-def max_pool_gradient(dy, x, pool=2, stride=None, padding="valid"):
+def max_pool_gradient(
+    dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
+) -> np.ndarray:
     """Take a gradient back through `max_pool`: to the largest cell of each window alone.
 
-    Of equal cells the first takes it all, row by row, as in TensorFlow on a CPU.
+    Of equal cells the first takes it all, row by row.
+
+    Parameters
+    ----------
+    dy : ndarray of float, shape (n, output_height, output_width, channels)
+    x : ndarray of float, shape (n, height, width, channels)
+        What the pooling was given.
+    pool, stride, padding
+        As for `max_pool`.
+
+    Returns
+    -------
+    ndarray, shape (n, height, width, channels)
+
+    Raises
+    ------
+    ValueError
+        When an array has another shape or no floating-point type, when a setting is out of its
+        range, or when the window is larger than the padded input.
+
+    Notes
+    -----
+    The subgradient that TensorFlow chooses on a CPU.
     """
     x = _check("x", x, *_ANY)
     windows, shape, widths = _pool_windows(x, pool, stride, padding)
@@ -209,8 +386,35 @@ def max_pool_gradient(dy, x, pool=2, stride=None, padding="valid"):
     return _crop(dx, x.shape[1:3], widths)
 
 
-def average_pool(x, pool=2, stride=None, padding="valid"):
-    """Average each window of `pool` by `pool` cells, over its real cells only."""
+def average_pool(
+    x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
+) -> np.ndarray:
+    """Average each window of `pool` by `pool` cells, over its real cells only.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (n, height, width, channels)
+    pool : int
+        Height and width of a window, at least 1.
+    stride : int, optional
+        At least 1; `pool` unless given.
+    padding : {"valid", "same"}
+        See `utils.theory.arithmetic.padding_widths`.
+
+    Returns
+    -------
+    ndarray, shape (n, output_height, output_width, channels)
+
+    Raises
+    ------
+    ValueError
+        When `x` has another shape or no floating-point type, when a setting is out of its range,
+        or when the window is larger than the padded input.
+
+    Notes
+    -----
+    Section 9.3 of [2]_; that padding does not count is the choice of TensorFlow, and so of Keras.
+    """
     x = _check("x", x, *_ANY)
     windows, size, widths = _pool_windows(x, pool, stride, padding)
     padded, real = _pad(x, widths), _pad(np.ones_like(x), widths)
@@ -221,8 +425,33 @@ def average_pool(x, pool=2, stride=None, padding="valid"):
     return y
 
 
-def average_pool_gradient(dy, x, pool=2, stride=None, padding="valid"):
-    """Take a gradient back through `average_pool`: an equal share to each real cell."""
+def average_pool_gradient(
+    dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
+) -> np.ndarray:
+    """Take a gradient back through `average_pool`: an equal share to each real cell.
+
+    Parameters
+    ----------
+    dy : ndarray of float, shape (n, output_height, output_width, channels)
+    x : ndarray of float, shape (n, height, width, channels)
+        What the pooling was given.
+    pool, stride, padding
+        As for `average_pool`.
+
+    Returns
+    -------
+    ndarray, shape (n, height, width, channels)
+
+    Raises
+    ------
+    ValueError
+        When an array has another shape or no floating-point type, when a setting is out of its
+        range, or when the window is larger than the padded input.
+
+    Notes
+    -----
+    The derivative of the mean over the real cells.
+    """
     x = _check("x", x, *_ANY)
     windows, shape, widths = _pool_windows(x, pool, stride, padding)
     dy = _check("dy", dy, len(x), *shape, x.shape[3])
@@ -237,22 +466,73 @@ def average_pool_gradient(dy, x, pool=2, stride=None, padding="valid"):
 # --- Activation, dropout, batch normalisation ---------------------------------------------
 
 
-def relu(x, slope=0.0):
-    """Keep what is positive and multiply the rest by `slope` (leaky ReLU if not 0)."""
+def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
+    """Keep what is positive and multiply the rest by `slope` (leaky ReLU if not 0).
+
+    Parameters
+    ----------
+    x : ndarray of float
+        Of any shape.
+    slope : float
+        Usually from 0 up to but not 1.
+
+    Returns
+    -------
+    ndarray, of the shape of `x`
+
+    Notes
+    -----
+    Section 6.3.1 of [2]_; leaky ReLU is that of [3]_.
+    """
     return np.where(x > 0, x, slope * x)
 
 
-def relu_gradient(dy, x, slope=0.0):
-    """Take a gradient back through `relu`; at exactly 0 it is multiplied by `slope`."""
+def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarray:
+    """Take a gradient back through `relu`; at exactly 0 it is multiplied by `slope`.
+
+    Parameters
+    ----------
+    dy : ndarray of float, of the shape of `x`
+    x : ndarray of float
+        What `relu` was given.
+    slope : float
+        As for `relu`.
+
+    Returns
+    -------
+    ndarray, of the shape of `x`
+
+    Notes
+    -----
+    At 0, where there is no derivative, the one from the left, as section 6.3 of [2]_ discusses.
+    """
     return np.where(x > 0, dy, slope * dy)
 
 
-def dropout_mask(shape, rate, rng):
-    """Draw which values stay: True with the probability ``1 - rate``, by a NumPy Generator."""
+def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw which values stay: True with the probability ``1 - rate``.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        Of the mask.
+    rate : float
+        Probability of being dropped, from 0 up to but not 1.
+    rng : numpy.random.Generator
+        What draws.
+
+    Returns
+    -------
+    ndarray of bool, shape `shape`
+
+    Notes
+    -----
+    Section 4 of [4]_, where the probability of staying is called p.
+    """
     return rng.random(shape) >= rate
 
 
-def dropout(x, rate, mask):
+def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     """Zero what the mask drops, and scale the rest by ``1 / (1 - rate)``.
 
     The scaling keeps the mean as it was, so that at inference nothing remains to be done.
@@ -260,44 +540,130 @@ def dropout(x, rate, mask):
 
     Parameters
     ----------
-    x : ndarray
+    x : ndarray of float
+        Of any shape.
     rate : float
         Probability of being dropped, from 0 up to but not 1.
     mask : ndarray of bool, of the shape of `x`
         True where a value stays; see `dropout_mask`.
+
+    Returns
+    -------
+    ndarray, of the shape of `x`
+
+    Raises
+    ------
+    ValueError
+        When `rate` is out of its range.
+
+    Notes
+    -----
+    Section 4 of [4]_, which scales the weights at inference instead; the means are the same.
     """
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be at least 0 and below 1, got {rate!r}")
     return np.where(mask, x / (1 - rate), np.zeros_like(x))
 
 
-def batch_norm(x, gamma, beta, mean, variance, epsilon=1e-3):
+def batch_norm(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float = 1e-3,
+) -> np.ndarray:
     """Normalise each channel (the last axis) by a given mean and variance, as at inference.
 
     In training they are those of the batch: ``batch_norm(x, gamma, beta, *batch_moments(x))``.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (..., channels)
+    gamma, beta : ndarray of float, shape (channels,)
+        Scale and shift.
+    mean, variance : ndarray of float, shape (channels,)
+        The variance at least 0.
+    epsilon : float
+        Above 0; keeps the division from failing where the variance is 0. The default is Keras's.
+
+    Returns
+    -------
+    ndarray, of the shape of `x`
+
+    Notes
+    -----
+    Algorithm 1 of [5]_, for convolutions its section 3.2.
     """
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
 
-def batch_moments(x):
-    """Give each channel's mean and variance (divided by N, not N - 1) over all other axes."""
+def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give each channel's mean and variance (divided by N, not N - 1) over all other axes.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (..., channels)
+
+    Returns
+    -------
+    mean, variance : ndarray, shape (channels,)
+
+    Notes
+    -----
+    Algorithm 1 of [5]_.
+    """
     axes = tuple(range(np.ndim(x) - 1))
     return x.mean(axis=axes), x.var(axis=axes)
 
 
-def moving_average(moving, batch, momentum=0.99):
-    """Update a moving mean or variance by that of a batch."""
+def moving_average(
+    moving: np.ndarray | float, batch: np.ndarray | float, momentum: float = 0.99
+) -> np.ndarray | float:
+    """Update a moving mean or variance by that of a batch.
+
+    Parameters
+    ----------
+    moving, batch : ndarray of float, shape (channels,), or float
+        The average so far, and the value of the batch.
+    momentum : float
+        How much stays of the average so far, from 0 to 1. The default is Keras's.
+
+    Returns
+    -------
+    ndarray, shape (channels,), or float
+
+    Notes
+    -----
+    Keras's update: no bias correction, and the variance divided by N. Section 3.1 of [5]_ averages
+    as well, over variances divided by N - 1.
+    """
     return momentum * moving + (1 - momentum) * batch
 
 
-def batch_norm_gradient(dy, x, gamma, epsilon=1e-3):
+def batch_norm_gradient(
+    dy: np.ndarray, x: np.ndarray, gamma: np.ndarray, epsilon: float = 1e-3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Take a gradient back through batch normalisation in training.
+
+    Parameters
+    ----------
+    dy, x : ndarray of float, shape (..., channels)
+        The gradient of the output, and what was normalised.
+    gamma : ndarray of float, shape (channels,)
+        Scale.
+    epsilon : float
+        As for `batch_norm`.
 
     Returns
     -------
     dx : ndarray, of the shape of `x`
         `x` also moves the batch's mean and variance; the two subtracted means say how.
     dgamma, dbeta : ndarray, shape (channels,)
+
+    Notes
+    -----
+    The chain rule of section 3 of [5]_, gathered into one line.
     """
     axes = tuple(range(np.ndim(x) - 1))
     mean, variance = batch_moments(x)
@@ -310,18 +676,48 @@ def batch_norm_gradient(dy, x, gamma, epsilon=1e-3):
 # --- Softmax and losses, one value for each sample ----------------------------------------
 
 
-def softmax(logits):
-    """Turn logits into probabilities along the last axis."""
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits into probabilities along the last axis.
+
+    Parameters
+    ----------
+    logits : ndarray of float, shape (..., classes)
+
+    Returns
+    -------
+    ndarray, shape (..., classes)
+        From 0 to 1, with the sum 1.
+
+    Notes
+    -----
+    Section 6.2.2.3 of [2]_; the largest logit is subtracted first, so that nothing overflows.
+    """
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def softmax_gradient(dp, probabilities):
-    """Take a gradient with respect to softmax's probabilities back to the logits."""
+def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Take a gradient with respect to softmax's probabilities back to the logits.
+
+    Parameters
+    ----------
+    dp, probabilities : ndarray of float, shape (..., classes)
+        The gradient, and what `softmax` gave.
+
+    Returns
+    -------
+    ndarray, shape (..., classes)
+
+    Notes
+    -----
+    From ``dp_i / dz_j = p_i ((i == j) - p_j)``, the derivative of `softmax`.
+    """
     return probabilities * (dp - (dp * probabilities).sum(axis=-1, keepdims=True))
 
 
-def cross_entropy(target, probabilities, epsilon=1e-7):
+def cross_entropy(
+    target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
+) -> np.ndarray:
     """Give the cross-entropy of probabilities as Keras does when it sees no logits.
 
     Keras first divides by the sum, then clips to ``[epsilon, 1 - epsilon]``: no loss passes
@@ -329,21 +725,46 @@ def cross_entropy(target, probabilities, epsilon=1e-7):
 
     Parameters
     ----------
-    target, probabilities : ndarray, shape (..., classes)
+    target : ndarray of float, shape (..., classes)
+        One-hot, or shares that sum to 1.
+    probabilities : ndarray of float, shape (..., classes)
+        At least 0; they need not sum to 1.
+    epsilon : float
+        From above 0 to below 0.5. The default is Keras's.
 
     Returns
     -------
     ndarray, shape (...)
+        One value for each sample, from 0 to ``-log(epsilon)``.
+
+    Notes
+    -----
+    Section 3.13 of [2]_, for discrete distributions; the clipping is that of [6]_.
     """
     shares = probabilities / probabilities.sum(axis=-1, keepdims=True)
     return -(target * np.log(np.clip(shares, epsilon, 1 - epsilon))).sum(axis=-1)
 
 
-def cross_entropy_gradient(target, probabilities, epsilon=1e-7):
+def cross_entropy_gradient(
+    target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
+) -> np.ndarray:
     """Give `cross_entropy`'s gradient with respect to the probabilities.
 
     A clipped share has no slope. With a one-hot target whose class is clipped, the gradient
     is therefore exactly 0 for every class: such a sample teaches nothing.
+
+    Parameters
+    ----------
+    target, probabilities, epsilon
+        As for `cross_entropy`.
+
+    Returns
+    -------
+    ndarray, shape (..., classes)
+
+    Notes
+    -----
+    The chain rule through the logarithm, the clipping and the division by the sum of [6]_.
     """
     total = probabilities.sum(axis=-1, keepdims=True)
     shares = probabilities / total
@@ -352,30 +773,84 @@ def cross_entropy_gradient(target, probabilities, epsilon=1e-7):
     return (slope - (slope * shares).sum(axis=-1, keepdims=True)) / total
 
 
-def cross_entropy_from_logits(target, logits):
+def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Give the cross-entropy of ``softmax(logits)``, exact however large the logits are.
 
-    Each target must sum to 1.
+    Parameters
+    ----------
+    target : ndarray of float, shape (..., classes)
+        One-hot, or shares; each must sum to 1.
+    logits : ndarray of float, shape (..., classes)
+
+    Returns
+    -------
+    ndarray, shape (...)
+        One value for each sample, at least 0.
+
+    Notes
+    -----
+    Section 6.2.2.3 of [2]_, where the logarithm undoes the exponential.
     """
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return -(target * log_probabilities).sum(axis=-1)
 
 
-def cross_entropy_from_logits_gradient(target, logits):
-    """Give `cross_entropy_from_logits`'s gradient: what was predicted less what was wanted."""
+def cross_entropy_from_logits_gradient(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Give `cross_entropy_from_logits`'s gradient: what was predicted less what was wanted.
+
+    Parameters
+    ----------
+    target, logits : ndarray of float, shape (..., classes)
+        As for `cross_entropy_from_logits`.
+
+    Returns
+    -------
+    ndarray, shape (..., classes)
+
+    Notes
+    -----
+    The derivative of `cross_entropy_from_logits`, where a target sums to 1.
+    """
     return softmax(logits) - target
 
 
-def squared_error(target, output):
-    """Average the squared differences over the last axis, as Keras does."""
+def squared_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Average the squared differences over the last axis, as Keras does.
+
+    Parameters
+    ----------
+    target, output : ndarray of float, shape (..., outputs)
+
+    Returns
+    -------
+    ndarray, shape (...)
+        One value for each sample, at least 0.
+
+    Notes
+    -----
+    The mean squared error of section 5.1.4 of [2]_, for a single sample.
+    """
     return ((output - target) ** 2).mean(axis=-1)
 
 
-def squared_error_gradient(target, output):
+def squared_error_gradient(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     """Give `squared_error`'s gradient with respect to the output.
 
     Behind a softmax, ``softmax_gradient(squared_error_gradient(target, p), p)`` leads on to
     the logits; it vanishes where a probability is confidently right *or* confidently wrong.
+
+    Parameters
+    ----------
+    target, output : ndarray of float, shape (..., outputs)
+        As for `squared_error`.
+
+    Returns
+    -------
+    ndarray, shape (..., outputs)
+
+    Notes
+    -----
+    The derivative of `squared_error`.
     """
     return 2 * (output - target) / output.shape[-1]
