@@ -5,10 +5,10 @@ seconds differ from machine to machine, and from hour to hour.
 """
 
 import contextlib
+import io
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,32 +16,28 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from unittest import mock
 
 import joblib
 import nbformat
 import numpy as np
 import pandas as pd
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.pop("MNIST_CLAIM", None)
-
-from utils.experiments.quiet_keras import quiet_native_stderr
-
-with quiet_native_stderr():
-    import keras
-    import tensorflow as tf
-from keras import layers
 from playwright.sync_api import sync_playwright
 
+os.environ.pop("MNIST_CLAIM", None)
+
 from utils import data
-from utils.commands import book
-from utils.commands import check
-from utils.commands import definitions
-from utils.evidence import claims
-from utils.experiments import run as experiment
-from utils.theory import arithmetic
-from utils.theory import reference
-from utils.experiments.run import Experiment, Fit, recorded, run
+from utils.commands import book, check
+from utils.data import source
+from utils.evidence import claims, records
+from utils.evidence.stored import Page
+from utils.evidence.table import columns_of, table
+from utils.experiments import Experiment
+from utils.experiments.quiet_keras import keras, tf
+from utils.paths import CHAPTERS, ROOT
+from utils.theory import arithmetic, reference
+
+layers = keras.layers
 
 REPEATS = 3
 
@@ -70,10 +66,69 @@ def tiny_net():
     return net
 
 
+def measure_imports():
+    """Measure the start of each room in a process of its own; `run` brings TensorFlow along."""
+    code = "import sys, time; start = time.perf_counter(); __import__(sys.argv[1]); "
+    code += "print(time.perf_counter() - start)"
+
+    def start(name):
+        command = [sys.executable, "-c", code, name]
+        said = (subprocess.check_output(command, cwd=ROOT) for _ in range(REPEATS))
+        return median(map(float, said))
+
+    whole = start("utils.experiments.run")
+    for path in sorted((ROOT / "utils").glob("*/__init__.py")):
+        name = f"utils.{path.parent.name}"
+        yield f"import {name}", start(name), whole, "utils.experiments.run"
+    yield "import utils.experiments.run", whole, None, ""
+
+
+ONEDNN = """
+import time
+from utils.experiments.quiet_keras import keras
+import numpy as np
+
+layers = keras.layers
+keras.utils.set_random_seed(0)
+net = keras.Sequential(
+    [
+        keras.Input((28, 28, 1)),
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(64, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dropout(0.5),
+        layers.Dense(10, activation="softmax"),
+    ]
+)
+net.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+rng = np.random.default_rng(0)
+x, y = rng.random((40 * 128, 28, 28, 1), dtype="float32"), rng.integers(0, 10, 40 * 128)
+net.fit(x[:512], y[:512], batch_size=128, verbose=0)
+start = time.perf_counter()
+net.fit(x, y, batch_size=128, verbose=0)
+print(time.perf_counter() - start)
+"""
+
+
+def measure_onednn():
+    """Compare training with oneDNN and without, also as if the processor had AVX2 at most."""
+    for processor, limit in (("", {}), (", AVX2 at most", {"ONEDNN_MAX_CPU_ISA": "AVX2"})):
+        taken = {"1": [], "0": []}
+        for _ in range(REPEATS):
+            for chosen, turns in taken.items():  # In turns: other work slows both.
+                environment = {**os.environ, **limit, "TF_ENABLE_ONEDNN_OPTS": chosen}
+                command = [sys.executable, "-c", ONEDNN]
+                turns.append(float(subprocess.check_output(command, cwd=ROOT, env=environment)))
+        on, off = map(median, taken.values())
+        yield f"keras.io's convnet, 40 batches{processor}", on, off, "without oneDNN"
+
+
 def measure_loading():
     """Measure the first call, at full scale only where there is a file; a second costs nothing."""
     scales = ["quick"]
-    if os.environ.get("MNIST_PATH") or data._keras_cache().is_file():
+    if os.environ.get("MNIST_PATH") or source.keras_cache().is_file():
         scales.append("full")
     else:
         print("Full MNIST is not on this machine; it is left out.", file=sys.stderr)
@@ -86,10 +141,9 @@ def measure_loading():
 
 def measure_run():
     """Compare run() with a plain loop over Keras's fit: the same nets, images and epochs."""
-    fit = Fit(epochs=1, batch_size=64, train_size=1_000)
     arms, seeds = {"one": tiny_net, "two": tiny_net}, 2
-    tiny = Experiment("bench", claims="none", arms=arms, seeds=seeds, fit=fit)
-    splits = [data.load_mnist("quick").split(seed, fit.train_size) for seed in range(seeds)]
+    tiny = Experiment("bench", arms=arms, seeds=seeds, batch_size=64, train_size=1_000)
+    splits = [data.load_mnist("quick").split(seed, 1_000) for seed in range(seeds)]
 
     def plain():
         for seed, split in enumerate(splits):
@@ -101,8 +155,8 @@ def measure_run():
                 net.fit(
                     split.x_train,
                     split.y_train,
-                    epochs=fit.epochs,
-                    batch_size=fit.batch_size,
+                    epochs=1,
+                    batch_size=64,
                     validation_data=(split.x_test, split.y_test),
                     validation_batch_size=1_000,
                     verbose=0,
@@ -113,8 +167,7 @@ def measure_run():
     # In turns, so that other work on the machine slows both; and both in this process.
     with joblib.parallel_config(n_jobs=1):
         pairs = [
-            (seconds(plain, 1)[0], seconds(lambda: run(tiny, "quick"), 1)[0])
-            for _ in range(REPEATS)
+            (seconds(plain, 1)[0], seconds(lambda: tiny.run("quick"), 1)[0]) for _ in range(REPEATS)
         ]
     by_keras, by_run = (median(taken) for taken in zip(*pairs, strict=True))
     added = median(second - first for first, second in pairs) / (len(arms) * seeds)
@@ -138,19 +191,39 @@ def train_in_time(arm, fit, seed):
     return taken, np.mean(answers == split.y_test), done / taken
 
 
+def experiments_of(path):
+    """Define the experiments of a notebook by running its cells, and train none of them."""
+    defined, names = {}, {}
+
+    def run(experiment, scale=None):
+        defined[experiment.name] = experiment
+        return mock.MagicMock()
+
+    silent = contextlib.redirect_stdout(io.StringIO())
+    with mock.patch.object(Experiment, "run", run), silent:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                with contextlib.suppress(Exception):  # What shows results has none.
+                    exec(cell.source, names)
+    return defined
+
+
 def measure_seconds(seeds=3, side=2_000, target=0.99):
     """Run the recipe of the chapter "99 % in seconds" beside the example of Keras, in turns."""
-    if not (os.environ.get("MNIST_PATH") or data._keras_cache().is_file()):
+    if not (os.environ.get("MNIST_PATH") or source.keras_cache().is_file()):
         print("99 % in seconds needs full MNIST; it is left out.", file=sys.stderr)
         return
-    found = definitions.recorded_in(book.ROOT / "chapters" / "seconds.ipynb")
-    example, recipe = found["seconds-reference"], found["seconds"]
-    by_epoch = example.frame.groupby("epoch")["test_accuracy"].mean()
+    path = CHAPTERS / "seconds.ipynb"
+    defined = experiments_of(path)
+    example, recipe = defined["seconds-reference"], defined["seconds"]
+    wanted = Page.read(path).requirements[example.name]
+    recorded = table(list(wanted.counting(wanted.file.read()[0]).values()), example.name, "full")
+    by_epoch = recorded.groupby("epoch")["test_accuracy"].mean()
     epochs = int(by_epoch.index[by_epoch >= target][0])
-    (slow,) = example.experiment.arms_at("full").values()
-    *_, fast = recipe.experiment.arms_at("full").values()
-    slow_fit = replace(example.experiment.fit.at("full"), epochs=epochs)
-    fast_fit = fast.fit.at("full")
+    ((slow_name, slow),) = example.arms_at("full").items()
+    *_, (fast_name, fast) = recipe.arms_at("full").items()
+    slow_fit = replace(example.fit_at("full", slow_name), epochs=epochs)
+    fast_fit = recipe.fit_at("full", fast_name)
     matrix = np.random.default_rng(0).random((side, side), dtype="float32")
     np.matmul(matrix, matrix)
     turns = []
@@ -204,48 +277,42 @@ def measure_arithmetic():
 @contextlib.contextmanager
 def results_elsewhere():
     """Keep the records of the book out of what is measured."""
-    known = experiment.RESULTS
-    with tempfile.TemporaryDirectory() as folder:
-        experiment.RESULTS = Path(folder)
-        try:
-            yield experiment.RESULTS
-        finally:
-            experiment.RESULTS = known
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(records, "RESULTS", Path(folder)),
+    ):
+        yield
 
 
 def measure_recording():
     """Measure what a sweep takes beyond training, records included."""
-    fit = Fit(epochs=1, batch_size=64, train_size=1_000)
-    sweep = Experiment("bench", claims="none", arms={"one": tiny_net}, seeds=6, fit=fit)
+    sweep = Experiment("bench", arms={"one": tiny_net}, seeds=6, batch_size=64, train_size=1_000)
     quick = data.load_mnist("quick")
-    load = data.load_mnist
-    try:
-        # What is measured does not depend on which images these are.
-        data.load_mnist = lambda scale=None: quick
-        with results_elsewhere():
-            whole, frame = seconds(lambda: run(sweep, "full"), 1)
-            again, _ = seconds(lambda: run(sweep, "full"))
-            records = sweep.record_file.read()[0]
-    finally:
-        data.load_mnist = load
-    training = sum(record["seconds"] for record in records)
+    # What is measured does not depend on which images these are.
+    with mock.patch.object(data, "load_mnist", lambda scale=None: quick), results_elsewhere():
+        whole, _ = seconds(lambda: sweep.run("full"), 1)
+        again, _ = seconds(lambda: sweep.run("full"))
+        recorded = sweep.requirements().file.read()[0]
+    training = sum(record["seconds"] for record in recorded)
     yield "run(), 6 recorded runs", whole, training, "training alone"
-    yield "    beyond training, a run", (whole - training) / len(records), None, ""
+    yield "    beyond training, a run", (whole - training) / len(recorded), None, ""
     yield "    the same when all are recorded", again, None, ""
 
 
 WORKERS = """
-import os, sys, time
+import sys, time
 import joblib
-from tests.bench import Experiment, Fit, run, tiny_net
-fit = Fit(epochs=4, batch_size=16, train_size=4_000)
-work = Experiment("bench", claims="none", arms={"one": tiny_net}, seeds=6, fit=fit)
+from tests.bench import Experiment, tiny_net
+
+def sweep(seeds, **settings):
+    return Experiment("bench", arms={"one": tiny_net}, seeds=seeds, **settings)
+
 workers = int(sys.argv[1])
 with joblib.parallel_config(n_jobs=workers):
     # The first runs pay for the start of the workers.
-    run(Experiment("bench", "none", {"one": tiny_net}, 2 * workers, Fit(train_size=100)), "quick")
+    sweep(2 * workers, train_size=100).run("quick")
     start = time.perf_counter()
-    run(work, "quick")
+    sweep(6, epochs=4, batch_size=16, train_size=4_000).run("quick")
     print(time.perf_counter() - start)
 """
 
@@ -253,7 +320,7 @@ with joblib.parallel_config(n_jobs=workers):
 def measure_workers():
     """Compare two worker processes with one, each with one thread."""
     environment = {
-        "PYTHONPATH": str(book.ROOT),
+        "PYTHONPATH": str(ROOT),
         "TF_NUM_INTRAOP_THREADS": "1",
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": "1",
@@ -263,9 +330,9 @@ def measure_workers():
         done = subprocess.run(
             [sys.executable, "-c", WORKERS, str(workers)],
             env={**os.environ, **environment},
-            cwd=book.ROOT,
+            cwd=ROOT,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
         return float(done.stdout)
@@ -275,7 +342,7 @@ def measure_workers():
 
 
 def synthetic_record(name, arm, seed, fingerprint, epochs, metrics):
-    """Make a record that `recorded` takes for a run's."""
+    """Make a record like that of a run."""
     return {
         "experiment": name,
         "arm": arm,
@@ -290,56 +357,55 @@ def synthetic_record(name, arm, seed, fingerprint, epochs, metrics):
     }
 
 
-def write_records(path, records):
-    path.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+def write_records(path, made):
+    path.write_text("".join(json.dumps(record) + "\n" for record in made), encoding="utf-8")
 
 
-def measure_resuming(records=10_000, arms=4, epochs=10):
+def measure_resuming(number=10_000, arms=4, epochs=10):
     """Measure what it takes to find out which of many recorded runs count."""
     many = Experiment(
         "bench",
-        claims="none",
-        arms={f"arm {number}": tiny_net for number in range(arms)},
-        seeds=records // arms,
-        fit=Fit(epochs=epochs),
+        arms={f"arm {arm}": tiny_net for arm in range(arms)},
+        seeds=number // arms,
+        epochs=epochs,
     )
-    prints = many.fingerprints("full")
+    wanted = many.requirements()
     metrics = {"accuracy": 0.9, "loss": 0.1, "test_accuracy": 0.9, "test_loss": 0.1, "seconds": 1.0}
     with results_elsewhere():
-        without, _ = seconds(lambda: recorded(many))
+        without, _ = seconds(lambda: many.recorded().complete)
         made = (
-            synthetic_record(many.name, arm, seed, prints[arm], epochs, metrics)
-            for seed in many.seeds_at("full")
-            for arm in prints
+            synthetic_record(many.name, arm, seed, wanted.fingerprints[arm], epochs, metrics)
+            for arm, seed in wanted.runs.values()
         )
-        write_records(many.record_file.path, made)
-        reading, found = seconds(lambda: recorded(many))
-        if not found.complete:
-            raise SystemExit(f"{len(found.missing)} of {records} synthetic records do not count")
-        resuming, _ = seconds(lambda: run(many, "full"))
-        file, new = many.record_file, iter(range(10 * REPEATS))
+        write_records(wanted.file.path, made)
+        reading, complete = seconds(lambda: many.recorded().complete)
+        if not complete:
+            raise SystemExit("not all synthetic records count")
+        resuming, _ = seconds(lambda: many.run("full"))
+        file, new = wanted.file, iter(range(10 * REPEATS))
 
         def append():
             # An arm that is not in the experiment: nothing here is recorded already.
-            file.append({"arm": "new", "seed": next(new), "fingerprint": prints["arm 0"]})
+            parts = wanted.fingerprints["arm 0"]
+            file.append({"arm": "new", "seed": next(new), "fingerprint": parts})
 
         first, _ = seconds(append, 1)
         further, _ = seconds(append, 5 * REPEATS)
-    yield f"recorded(), {records:,} records, {arms} arms", reading, without, "no records"
-    yield f"run(), all of {records:,} recorded", resuming, without, "recorded(), no records"
-    yield f"    one more record after {records:,}", first, None, ""
+    yield f"recorded(), {number:,} records, {arms} arms", reading, without, "no records"
+    yield f"run(), all of {number:,} recorded", resuming, without, "recorded(), no records"
+    yield f"    one more record after {number:,}", first, None, ""
     yield "    each further one", further, first, "the first one"
 
 
-def write_ledger(folder, records=10_000, epochs=8):
+def write_ledger(folder, number=10_000, epochs=8):
     """Write records for every comparison of the ledger, and a notebook that waits for them."""
     metrics, arms = {}, {}
     for claim in claims.load_ledger().values():
-        for each in claim.comparisons:
-            arms.setdefault(each.experiment, {}).update(dict.fromkeys(each.arms))
-            names = set(re.findall(r"[A-Za-z_]\w*", each.metric)) - {"not", "and", "or"}
-            metrics.setdefault(each.experiment, {"test_accuracy", "seconds"}).update(names)
-    seeds = range(records // sum(map(len, arms.values())))
+        for part in claim.comparisons:
+            arms.setdefault(part.experiment, {}).update(dict.fromkeys(part.arms))
+            columns = metrics.setdefault(part.experiment, {"test_accuracy", "seconds"})
+            columns.update(columns_of(part.metric))
+    seeds = range(number // sum(map(len, arms.values())))
     wanted, rng = [], np.random.default_rng(0)
     for name, its_arms in arms.items():
         prints = {arm: {"model": arm} for arm in its_arms}
@@ -353,15 +419,15 @@ def write_ledger(folder, records=10_000, epochs=8):
         )
         write_records(folder / f"{name}.jsonl", made)
     outputs = [
-        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={"recorded": each})
-        for each in wanted
+        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={"recorded": told})
+        for told in wanted
     ]
     cell = nbformat.v4.new_code_cell("", outputs=outputs)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "all.ipynb")
 
 
 LEDGER = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from utils.evidence import ledger
 
@@ -369,16 +435,19 @@ def peak():
     # Linux counts in the usage of a process that of its parent, from before it was started.
     status = Path("/proc/self/status")
     if status.exists():
-        (line,) = [each for each in status.read_text().splitlines() if each.startswith("VmHWM")]
+        lines = status.read_text(encoding="utf-8").splitlines()
+        (line,) = [text for text in lines if text.startswith("VmHWM")]
         return int(line.split()[1]) / 1024
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 folder, before = Path(sys.argv[1]), peak()
 start = time.perf_counter()
-found = ledger.entries(folder, folder)
-sections = dict.fromkeys(entry.claim.section for entry in found)
-page = "".join(ledger.section_html(found, section, set()) for section in sections)
-page += ledger.controls_html(found)
+listed = ledger.entries(folder, folder)
+sections = dict.fromkeys(entry.claim.section for entry in listed)
+page = "".join(ledger.section_html(listed, section, set()) for section in sections)
+page += ledger.controls_html(listed)
 shown = time.perf_counter()
 ledger.download_html(ledger.runs_frame(folder, folder), "runs.csv.gz", "all")
 saved = time.perf_counter()
@@ -386,19 +455,19 @@ print(shown - start, saved - shown, before, peak())
 """
 
 
-def measure_ledger(records=10_000):
+def measure_ledger(number=10_000):
     """Measure the time and the memory of the ledger's page, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        write_ledger(Path(folder), records)
+        write_ledger(Path(folder), number)
         done = subprocess.run(
             [sys.executable, "-c", LEDGER, folder],
-            cwd=book.ROOT,
+            cwd=ROOT,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
     shown, saved, before, after = map(float, done.stdout.split())
-    yield f"the ledger's page, {records:,} records", shown, None, ""
+    yield f"the ledger's page, {number:,} records", shown, None, ""
     yield "    all its records as a download", saved, shown, "the page"
     yield "    peak memory of both, MiB", after, before, "the imports alone"
 
@@ -430,9 +499,9 @@ def milliseconds_to_draw(path):
 def measure_book():
     """Measure a whole build from the committed outputs, and what a stroke costs in its page."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "utils.book", "--output", folder]
+        command = [sys.executable, "-m", "utils.commands.book", "--output", folder]
         taken, done = seconds(
-            lambda: subprocess.run(command, cwd=book.ROOT, capture_output=True, text=True), 1
+            lambda: subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8"), 1
         )
         if done.returncode:
             print(f"The book is not built:\n{done.stderr[-2_000:]}", file=sys.stderr)
@@ -452,6 +521,8 @@ def main():
     """Print one table."""
     rows = []
     for measure in (
+        measure_imports,
+        measure_onednn,
         measure_loading,
         measure_run,
         measure_recording,
