@@ -67,6 +67,7 @@ def pages_of(html):
     return sorted(html.glob("*.html")) + sorted((html / "chapters").glob("*.html"))
 
 
+@pytest.mark.browser
 def test_every_page_of_the_table_of_contents_exists(html):
     assert book.missing_pages(ROOT, html) == []
 
@@ -77,6 +78,7 @@ def test_every_page_in_the_folder_is_in_the_table_of_contents():
     assert there == set(book.pages(ROOT))
 
 
+@pytest.mark.browser
 def test_no_page_fetches_from_another_host(html):
     found = {page.name: Page(page.read_text(encoding="utf-8")).elsewhere for page in pages_of(html)}
     assert {name: urls for name, urls in found.items() if urls} == {}
@@ -92,6 +94,7 @@ def test_a_fetch_from_another_host_would_be_seen():
     assert sorted(hosts) == ["a.org", "b.org", "c.org", "d.org", "e.org"]
 
 
+@pytest.mark.browser
 def test_every_image_has_alt_text(html):
     def says_nothing(alt):
         # What stands in for a missing text is the name of the image's file.
@@ -135,6 +138,7 @@ def write(path, text):
     path.write_text(text, encoding="utf-8")
 
 
+@pytest.mark.browser
 def test_the_small_book_is_whole_whatever_lies_around(small, capfd):
     for name in (".pytest_cache", ".venv/lib", "tests", "utils", "chapters/.ipynb_checkpoints"):
         (small / name).mkdir(parents=True)
@@ -153,6 +157,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.browser
 def test_whatever_is_broken_on_a_page_is_said_and_fails_the_build(small, capfd):
     write(small / "chapters" / "one.md", "\n\n".join(["# One", "[](two.ipynb)", *BROKEN]) + "\n")
     assert book.build(small) != 0
@@ -161,6 +166,7 @@ def test_whatever_is_broken_on_a_page_is_said_and_fails_the_build(small, capfd):
         assert any(complaint in line for line in warnings), complaint
 
 
+@pytest.mark.browser
 def test_a_page_that_is_not_there_fails_the_build(small, capfd):
     (small / "chapters" / "two.ipynb").unlink()
     write(small / "chapters" / "one.md", "# One\n")

@@ -239,6 +239,7 @@ def write(path, *sources):
     return path
 
 
+@pytest.mark.kernel
 def test_a_stored_notebook_is_the_same_after_the_next_run_and_converts_to_a_script(tmp_path):
     path = write(
         tmp_path / "a.ipynb",
@@ -261,6 +262,7 @@ def test_a_stored_notebook_is_the_same_after_the_next_run_and_converts_to_a_scri
     assert "import os, sys\n" in script and "\nobject\n" in script
 
 
+@pytest.mark.kernel
 def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
     bad = write(tmp_path / "bad.ipynb", "1 + 1", "raise ValueError('too bad')")
     before = bad.read_bytes()
@@ -277,6 +279,7 @@ def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
     assert nbformat.read(good, as_version=4).cells[0].outputs[0].data["text/plain"] == "4"
 
 
+@pytest.mark.kernel
 def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path, monkeypatch):
     names = "SCALE", "CLAIM", "SCHEDULER", "JOBS", "PROGRESS"
     path = write(
@@ -296,6 +299,7 @@ def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path,
         notebooks.execute(path, "medium")
 
 
+@pytest.mark.kernel
 def test_ctrl_c_stops_everything(tmp_path, capsys):
     (tmp_path / "kernels").mkdir()
     code = "import os, time; open(f'kernels/{os.getpid()}', 'x').close(); time.sleep(60)"

@@ -71,27 +71,31 @@ def planned(*arguments, **settings):
 # What it will cost
 
 
-def test_a_run_costs_what_runs_like_it_took(folder):
+def test_a_run_costs_what_runs_like_it_took(folder, monkeypatch):
     lines("one", record("a", 0, 1.0, model="m"), record("a", 1, 2.0, model="m"))
     lines("two", record("a", 0, 10.0, model="old"), record("b", 0, 30.0, model="m"))
     with RecordFile.of("two").path.open("a", encoding="utf-8") as file:
         file.write('torn\n{"arm": "a", "seed": 9, "fingerprint": {}}\n')
 
     def cost(name, arm):
-        return Costs(records.RESULTS).of(planned(name, **{arm: "m"}), arm)
+        return Costs().of(planned(name, **{arm: "m"}), arm)
 
     assert cost("one", "a") == 1.5  # The same run, with other seeds.
     assert cost("two", "a") == 10.0  # Of its arm there are only records that count no more.
     assert cost("two", "c") == 20.0  # An arm that is new in its experiment.
     assert cost("three", "a") == 6.0  # An experiment that is new.
-    known = Costs(records.RESULTS)
+    known = Costs()
     assert [known.knows(name) for name in ("one", "two", "three")] == [True, True, False]
     lines("two", record("a", 0, 10.0, model="old"), record("a", 1, 50.0, model="m"))
+    assert cost("two", "a") == 50.0
+    # Runs that came with an installed course count as well.
+    monkeypatch.setattr(records, "SHIPPED", records.RESULTS)
+    monkeypatch.setattr(records, "RESULTS", folder / "elsewhere")
     assert cost("two", "a") == 50.0
 
 
 def test_where_nothing_is_recorded_the_cost_is_not_known(folder):
-    nothing = Costs(records.RESULTS)
+    nothing = Costs()
     assert not nothing.known and nothing.of(planned(), "a") is None
     text = describe(plan.Notebook(folder / "a.ipynb", (planned(),)), nothing)
     assert text == "a.ipynb\n  one: 3 of 3 runs are missing"
@@ -117,7 +121,7 @@ def test_a_duration_is_said_roughly(seconds, text):
 
 
 def said(path):
-    return describe(plan.notebook(path), Costs(records.RESULTS))
+    return describe(plan.notebook(path), Costs())
 
 
 def test_what_is_missing_is_said_with_its_cost_and_what_is_amiss(folder):
@@ -213,7 +217,7 @@ def test_the_experiments_of_one_claim_are_those_that_the_ledger_names_and_what_t
 def test_progress_follows_the_files_whoever_writes_them(folder):
     lines("one", *(record("a", seed, 30.0, model="m") for seed in (0, 7)))
     one, two = planned(), planned("two", seeds=2)
-    shown = Progress([one, two], Costs(records.RESULTS))
+    shown = Progress([one, two], Costs())
     with shown:
         assert str(shown) == "0 of 4 runs, about 2 minutes left"
         one.file.append(record("a", 2, 1.0, model="m"))
@@ -228,7 +232,7 @@ def test_progress_follows_the_files_whoever_writes_them(folder):
 
 
 def test_a_file_is_read_again_only_after_it_changed(folder, monkeypatch):
-    shown, reads, read = Progress([planned(), planned("two")], Costs(folder)), [], RecordFile.read
+    shown, reads, read = Progress([planned(), planned("two")], Costs()), [], RecordFile.read
     monkeypatch.setattr(RecordFile, "read", lambda file: reads.append(file.path.stem) or read(file))
     assert not shown.look() and reads == []
     lines("two", record("a", 0, 1.0, model="m"))
@@ -245,7 +249,7 @@ def test_runs_at_a_time_shorten_what_is_left_but_not_of_exclusive_ones(folder, m
         ([one, two], 2, "0 of 20 runs, about 15.0 hours left"),
         ([one], 9, "0 of 10 runs, about 5.0 hours left"),  # There are two cores.
     ):
-        assert str(Progress(experiments, Costs(records.RESULTS), jobs)) == text
+        assert str(Progress(experiments, Costs(), jobs)) == text
 
 
 def wait_until(holds, seconds=60):
@@ -265,7 +269,7 @@ from utils.commands.plan import Planned
 from utils.evidence import records
 records.RESULTS = Path(sys.argv[1])
 one = Planned(records.Requirements("one", (0, 1), {"a": {}}))
-with Progress([one], Costs(records.RESULTS)) as progress:
+with Progress([one], Costs()) as progress:
     for seed in range(2):
         one.file.append({"arm": "a", "seed": seed, "fingerprint": {}})
         while not str(progress).startswith(f"{seed + 1} of 2"):
@@ -308,6 +312,7 @@ two.run()
 """
 
 
+@pytest.mark.kernel
 def test_results_are_planned_run_stopped_and_resumed(folder, full_mnist, monkeypatch, capfd):
     monkeypatch.setattr(costs, "_LOOK_SECONDS", 0.1)
     monkeypatch.setattr(costs, "_LINE_SECONDS", 0.0)
@@ -355,6 +360,7 @@ display({{"text/plain": ""}}, raw=True, metadata={})
 """
 
 
+@pytest.mark.kernel
 def test_what_a_run_leaves_missing_is_reported_by_what_its_code_asks_for_then(folder, capfd):
     lines("one", *(record("a", seed, 1.0, model="new") for seed in range(3)))
     changed = write(folder / "a.ipynb", SHOWS.format(asked(a="new")), outputs=[asked(a="old")])
@@ -371,6 +377,7 @@ def test_what_a_run_leaves_missing_is_reported_by_what_its_code_asks_for_then(fo
     assert "make notebooks NOTEBOOK" not in out
 
 
+@pytest.mark.kernel
 def test_a_claim_runs_its_notebook_for_what_serves_it(folder, monkeypatch, capfd):
     path = write(folder / "a.ipynb", "1", outputs=[asked("pooling", 1), asked("padding", 1)])
     monkeypatch.setattr(results, "notebook_of_claim", lambda claim: path)

@@ -12,6 +12,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from utils.commands.plan import Notebook, Planned, name_of
+from utils.evidence import records
 from utils.evidence.records import RecordFile
 
 # Seconds between two looks at the files of records, and between two lines without a terminal.
@@ -19,20 +20,15 @@ _LOOK_SECONDS, _LINE_SECONDS = 1.0, 60.0
 
 
 class Costs:
-    """The seconds that a run will take, by those that are recorded.
+    """The seconds that a run will take, by those that are recorded."""
 
-    Parameters
-    ----------
-    results : pathlib.Path
-        Folder of the recorded runs.
-    """
-
-    def __init__(self, results: Path):
+    def __init__(self):
         seconds = defaultdict(list)
-        for path in sorted(Path(results).glob("*.jsonl")):
-            for record in RecordFile(path).read()[0]:
+        folders = filter(None, (records.RESULTS, records.SHIPPED))
+        for name in sorted({path.stem for folder in folders for path in folder.glob("*.jsonl")}):
+            for record in RecordFile.of(name).read()[0]:
                 if isinstance(record.get("seconds"), (int, float)):
-                    for level in _levels(path.stem, record["arm"], record["fingerprint"]):
+                    for level in _levels(name, record["arm"], record["fingerprint"]):
                         seconds[level].append(record["seconds"])
         self._medians = {level: median(found) for level, found in seconds.items()}
 
@@ -174,7 +170,7 @@ class Progress:
     experiments : iterable of Planned
         What is to be run.
     costs : Costs
-        From the same results.
+        From the recorded runs.
     jobs : int
         How many of their runs are trained at a time.
     """

@@ -31,7 +31,6 @@ from tqdm import tqdm
 
 from utils.commands import book, plan
 from utils.commands.costs import Costs, Progress, describe, duration
-from utils.evidence import records
 from utils.evidence.claims import load_ledger
 from utils.evidence.stored import CODE_KEY, Page, code_hash
 from utils.experiments.backends import dask as cluster
@@ -332,7 +331,7 @@ def _store_all(paths):
 
 def _complete(paths, claim=None, scheduler=None, jobs=1):
     """Run what is missing at full scale, after having said what that is; the exit status."""
-    costs, notebooks = Costs(records.RESULTS), []
+    costs, notebooks = Costs(), []
     for path in paths:
         notebook = plan.notebook(path)
         notebooks.append(notebook.of_claim(claim) if claim else notebook)
