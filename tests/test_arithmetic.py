@@ -1,4 +1,4 @@
-"""`utils.arithmetic` against Keras, against measured gradients, against published numbers."""
+"""`utils.theory.arithmetic`: against Keras, measured gradients and published numbers."""
 
 import keras
 import numpy as np
@@ -23,99 +23,44 @@ keras_paddings = st.sampled_from(["valid", "same"])
 # --- Dumoulin & Visin 2016: i input, k kernel, s stride, p padding, o output; primes: transposed
 
 
-def test_relationship_1_no_padding_no_strides():
-    for k in range(1, 8):
-        for i in range(k, 30):
-            assert ar.output_size(i, k) == (i - k) + 1
+@given(i=sizes, k=kernels, s=strides, p=paddings, n=st.integers(0, 4), d=st.integers(1, 4))
+def test_relationships_1_to_7_and_15(i, k, s, p, n, d):
+    if k <= i:
+        assert ar.output_size(i, k) == (i - k) + 1  # 1: no padding, unit strides
+        o = np.floor((i - k) / s) + 1  # 5: strides; 7: pooling
+        pooled = layers.MaxPooling2D(k, s).compute_output_shape((1, i, i, 1))
+        assert ar.output_size(i, k, s) == o == pooled[1]
+    if k <= i + 2 * p:
+        assert ar.output_size(i, k, padding=p) == (i - k) + 2 * p + 1  # 2: padding
+        assert ar.output_size(i, k, s, p) == np.floor((i + 2 * p - k) / s) + 1  # 6: both
+    for half in (n, "same"):
+        assert ar.output_size(i, 2 * n + 1, padding=half) == i  # 3: half padding
+    for full in ("full", k - 1):
+        assert ar.output_size(i, k, padding=full) == i + (k - 1)  # 4: full padding
+    if k + (k - 1) * (d - 1) <= i + 2 * p:
+        o = np.floor((i + 2 * p - k - (k - 1) * (d - 1)) / s) + 1  # 15: dilation
+        assert ar.output_size(i, k, s, p, d) == o
 
 
-@given(i=sizes, k=kernels, p=paddings)
-def test_relationship_2_padding_no_strides(i, k, p):
-    assume(k <= i + 2 * p)
-    assert ar.output_size(i, k, padding=p) == (i - k) + 2 * p + 1
-
-
-@given(i=sizes, n=st.integers(0, 4))
-def test_relationship_3_half_padding(i, n):
-    assert ar.output_size(i, 2 * n + 1, padding=n) == i
-    assert ar.output_size(i, 2 * n + 1, padding="same") == i
-
-
-@given(i=sizes, k=kernels)
-def test_relationship_4_full_padding(i, k):
-    assert ar.output_size(i, k, padding="full") == i + (k - 1)
-    assert ar.output_size(i, k, padding=k - 1) == i + (k - 1)
-
-
-@given(i=sizes, k=kernels, s=strides)
-def test_relationship_5_strides(i, k, s):
-    assume(k <= i)
-    assert ar.output_size(i, k, s) == np.floor((i - k) / s) + 1
-
-
-@given(i=sizes, k=kernels, s=strides, p=paddings)
-def test_relationship_6_padding_and_strides(i, k, s, p):
-    assume(k <= i + 2 * p)
-    assert ar.output_size(i, k, s, p) == np.floor((i + 2 * p - k) / s) + 1
-
-
-@given(i=sizes, k=kernels, s=strides)
-def test_relationship_7_pooling(i, k, s):
-    assume(k <= i)
-    shape = layers.MaxPooling2D(k, s).compute_output_shape((1, i, i, 1))
-    assert ar.output_size(i, k, s) == shape[1] == np.floor((i - k) / s) + 1
-
-
-@given(i_=sizes, k=kernels)
-def test_relationship_8_transposed(i_, k):
-    assert ar.transposed_output_size(i_, k) == i_ + (k - 1)
-
-
-@given(i_=sizes, k=kernels, p=paddings)
-def test_relationship_9_transposed_padding(i_, k, p):
-    assume(i_ + (k - 1) - 2 * p >= 1)
-    assert ar.transposed_output_size(i_, k, padding=p) == i_ + (k - 1) - 2 * p
-
-
-@given(i_=sizes, n=st.integers(0, 4))
-def test_relationship_10_transposed_half_padding(i_, n):
-    assert ar.transposed_output_size(i_, 2 * n + 1, padding=n) == i_
-    assert ar.transposed_output_size(i_, 2 * n + 1, padding="same") == i_
-
-
-@given(i_=sizes, k=kernels)
-def test_relationship_11_transposed_full_padding(i_, k):
-    assume(i_ - (k - 1) >= 1)
-    assert ar.transposed_output_size(i_, k, padding="full") == i_ - (k - 1)
-
-
-@given(i=sizes, k=kernels, s=strides)
-def test_relationship_12_transposed_strides(i, k, s):
-    assume(i >= k and (i - k) % s == 0)
-    i_ = ar.output_size(i, k, s)
-    assert ar.transposed_output_size(i_, k, s, 0) == s * (i_ - 1) + k == i
+@given(i_=sizes, k=kernels, p=paddings, n=st.integers(0, 4))
+def test_relationships_8_to_11_transposed_with_unit_strides(i_, k, p, n):
+    assert ar.transposed_output_size(i_, k) == i_ + (k - 1)  # 8: no padding
+    if i_ + (k - 1) - 2 * p >= 1:
+        assert ar.transposed_output_size(i_, k, padding=p) == i_ + (k - 1) - 2 * p  # 9
+    for half in (n, "same"):
+        assert ar.transposed_output_size(i_, 2 * n + 1, padding=half) == i_  # 10
+    if i_ - (k - 1) >= 1:
+        assert ar.transposed_output_size(i_, k, padding="full") == i_ - (k - 1)  # 11
 
 
 @given(i=sizes, k=kernels, s=strides, p=paddings)
-def test_relationship_13_transposed_padding_and_strides(i, k, s, p):
-    assume(i + 2 * p >= k and (i + 2 * p - k) % s == 0)
-    i_ = ar.output_size(i, k, s, p)
-    assert ar.transposed_output_size(i_, k, s, p) == s * (i_ - 1) + k - 2 * p == i
-
-
-@given(i=sizes, k=kernels, s=strides, p=paddings)
-def test_relationship_14_transposed_any_size(i, k, s, p):
+def test_relationships_12_to_14_transposed_with_strides(i, k, s, p):
     assume(i + 2 * p >= k)
     i_, a = ar.output_size(i, k, s, p), (i + 2 * p - k) % s
     o_ = ar.transposed_output_size(i_, k, s, p, output_padding=a)
-    assert o_ == s * (i_ - 1) + a + k - 2 * p == i
-
-
-@given(i=sizes, k=kernels, s=strides, p=paddings, d=st.integers(1, 4))
-def test_relationship_15_dilation(i, k, s, p, d):
-    assume(i + 2 * p >= k + (k - 1) * (d - 1))
-    o = np.floor((i + 2 * p - k - (k - 1) * (d - 1)) / s) + 1
-    assert ar.output_size(i, k, s, p, d) == o
+    assert o_ == s * (i_ - 1) + a + k - 2 * p == i  # 14: any size
+    if a == 0:
+        assert ar.transposed_output_size(i_, k, s, p) == i  # 13, and 12 where p is 0
 
 
 # --- Sizes against Keras
@@ -127,7 +72,7 @@ def test_output_size_is_that_of_keras(size, kernel, stride, padding, dilation, s
     stride, dilation = (stride, 1) if strided else (1, dilation)
     layer = layers.Conv2D(3, kernel, stride, padding, dilation_rate=dilation)
     if padding == "valid" and (kernel - 1) * dilation + 1 > size:
-        with pytest.raises(ValueError, match="kernel must reach no further"):
+        with pytest.raises(ValueError, match="kernel must be no larger"):
             ar.output_size(size, kernel, stride, padding, dilation)
         return
     shape = layer.compute_output_shape((1, size, size, 2))
@@ -181,7 +126,7 @@ def test_sizes_of_the_course():
 
 
 @given(sizes, kernels, strides, keras_paddings | paddings, st.integers(1, 3))
-def test_unused_border_is_what_no_window_reaches(size, kernel, stride, padding, dilation):
+def test_unused_border_is_what_no_window_covers(size, kernel, stride, padding, dilation):
     reach = (kernel - 1) * dilation + 1
     zeros = sum(ar.padding_widths(size, kernel, stride, padding, dilation))
     assume(reach <= size + zeros)
@@ -631,7 +576,10 @@ def test_an_epoch_is_as_many_updates_as_batches_and_the_last_is_what_is_left(n, 
         (lambda: ar.output_size(28, 0, 1, "same"), "kernel must be .* got 0"),
         (lambda: ar.output_size(28, 3, dilation=0), "dilation must be .* got 0"),
         (lambda: ar.output_size(28, True), "kernel must be .* got True"),
-        (lambda: ar.output_size(5, 3, dilation=3), "of 5 cells, got kernel=3 .* over 7"),
+        (
+            lambda: ar.output_size(5, 3, dilation=3),
+            "of 5 cells, got kernel=3 .* effective size of 7",
+        ),
         (lambda: ar.output_size(28, 3, padding="half"), "padding must be \"valid\".*got 'half'"),
         (lambda: ar.output_size(28, 3, padding=-1), "padding must be .*got -1"),
         (lambda: ar.output_size(28, 3, padding=(1, 2, 3)), "padding must be .*got"),

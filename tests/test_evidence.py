@@ -14,6 +14,7 @@ from utils.evidence.statistics import (
     Verdict,
     _mean,
     control_false_discoveries,
+    differences,
     judge,
     mean,
     p_value,
@@ -21,10 +22,11 @@ from utils.evidence.statistics import (
     proportion,
     proportion_difference,
 )
+from utils.evidence.table import LEADING, describe_runs, last_epoch, table
 
 
 def frame_of(scale="full", train_size=4_000, test_size=1_000, epochs=1, **arms):
-    """Make a table as `run` does, with each arm's values as the metric of its last epochs."""
+    """Make a tidy table, with each arm's values as the metric of its last epochs."""
     rows = []
     for arm, values in arms.items():
         for seed, value in enumerate(values):
@@ -49,6 +51,57 @@ def frame_of(scale="full", train_size=4_000, test_size=1_000, epochs=1, **arms):
 
 FIRST = [0.981, 0.984, 0.979, 0.990, 0.983]
 SECOND = [0.975, 0.981, 0.980, 0.979, 0.974]
+
+
+# Tables
+
+
+def record_of(arm, seed, epochs, train_size=4_000):
+    history = [{"loss": 1.0 / epoch} for epoch in range(1, epochs + 1)]
+    sizes = {"train_size": train_size, "test_size": 1_000, "parameters": 7}
+    return {"arm": arm, "seed": seed, "epochs": history, "measures": {"metric": 0.5}, **sizes}
+
+
+def test_a_table_has_a_row_for_each_run_and_epoch_and_metrics_in_the_last():
+    frame = table([record_of("a", 0, 2), record_of("b", 1, 1)], "x", "quick")
+    assert frame[["arm", "seed", "epoch"]].to_numpy().tolist() == [
+        ["a", 0, 1], ["a", 0, 2], ["b", 1, 1],
+    ]  # fmt: skip
+    assert frame["loss"].tolist() == [1.0, 0.5, 1.0]
+    assert frame["metric"].fillna(-1).tolist() == [-1, 0.5, 0.5]
+    assert set(frame["experiment"]) == {"x"} and set(frame["scale"]) == {"quick"}
+    assert frame.columns[:8].tolist() == [*LEADING, "parameters"]
+    assert table([], "x", "full").columns.tolist() == list(LEADING)
+
+
+def test_of_joined_tables_the_last_epoch_of_each_run_is_kept():
+    runs = [record_of("a", 0, 3), record_of("a", 1, 2)]
+    joined = pd.concat(
+        [table(runs, "x", "quick"), table(runs, "x", "full"), table(runs, "y", "full")]
+    )
+    last = last_epoch(joined)
+    assert last["epoch"].tolist() == [3, 2] * 3
+    assert last["experiment"].tolist() == ["x"] * 4 + ["y"] * 2
+
+
+@pytest.mark.parametrize(
+    "records, words",
+    [
+        ([], "no runs"),
+        ([("a", 0, 1, 60_000)], "60,000 images, 1 epoch, 1 seed"),
+        ([("a", seed, 5, 60_000) for seed in range(20)], "60,000 images, 5 epochs, 20 seeds"),
+        # Arms that differ in all three; seeds are counted for each arm.
+        ([("a", 0, 1, 960), ("a", 1, 1, 960), ("b", 7, 3, 4_000)],
+         "960 to 4,000 images, 1 to 3 epochs, 1 to 2 seeds"),
+    ],
+)  # fmt: skip
+def test_what_ran_is_said_in_words(records, words):
+    assert describe_runs(table([record_of(*record) for record in records], "x", "full")) == words
+
+
+def test_seeds_of_two_experiments_are_not_added_up():
+    first, second = (table([record_of("a", 0, 1)], name, "full") for name in "xy")
+    assert describe_runs(pd.concat([first, second])) == "4,000 images, 1 epoch, 1 seed"
 
 
 # Means and differences
@@ -90,6 +143,14 @@ def test_the_order_of_the_rows_does_not_matter_and_seeds_make_the_pairs():
     assert paired_difference(mixed, "metric", "a", "b").interval() == pytest.approx(
         paired_difference(frame, "metric", "a", "b").interval(), rel=1e-9
     )
+
+
+def test_differences_are_given_seed_by_seed():
+    frame = frame_of(a=FIRST, b=SECOND).sample(frac=1, random_state=1)
+    np.testing.assert_allclose(differences(frame, "metric", "a", "b"), np.subtract(FIRST, SECOND))
+    np.testing.assert_allclose(differences(frame, "metric", "a", None), FIRST)
+    both = differences(frame, "metric", ("a", "b"), "b")
+    np.testing.assert_allclose(both, np.subtract(FIRST, SECOND) / 2)
 
 
 def test_tables_that_were_joined_with_repeated_row_numbers_count_each_run_once():
