@@ -47,9 +47,13 @@ def pytest_xdist_make_scheduler(config, log):
     return Files(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest: a notebook at the end would leave the other core idle."""
     items.sort(key=lambda item: not is_cell(item.nodeid))
+    for item in items:
+        if {"html", "chromium"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -157,8 +161,8 @@ def pytest_terminal_summary(terminalreporter):
     for reports in terminalreporter.stats.values():
         for report in reports:
             path, _, test = getattr(report, "nodeid", "").partition("::")
-            if test:
-                seconds[path] += getattr(report, "duration", 0.0)
+            if test and hasattr(report, "duration"):
+                seconds[path] += report.duration
     if len(seconds) > 1:
         terminalreporter.section("seconds")
         for path, total in sorted(seconds.items(), key=lambda item: -item[1]):

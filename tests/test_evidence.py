@@ -100,7 +100,7 @@ def test_what_ran_is_said_in_words(records, words):
 
 
 def test_seeds_of_two_experiments_are_not_added_up():
-    first, second = (table([record_of("a", 0, 1)], name, "full") for name in "xy")
+    first, second = (table([record_of("a", n, 1)], "xy"[n], "full") for n in (0, 1))
     assert describe_runs(pd.concat([first, second])) == "4,000 images, 1 epoch, 1 seed"
 
 

@@ -13,6 +13,8 @@ import nbformat
 import pytest
 from test_browser import chromium  # noqa: F401 - a fixture
 
+pytestmark = [pytest.mark.browser, pytest.mark.kernel]
+
 ROOT = Path(__file__).resolve().parent.parent
 # The chapter that takes least time.
 CHAPTER = "activations"

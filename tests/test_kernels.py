@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 HERE = Path(__file__).resolve().parent
 LIBRARY = """import warnings
 def changes(stacklevel):
