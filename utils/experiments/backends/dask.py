@@ -26,6 +26,13 @@ from utils.experiments.backends.worker import ClusterError
 
 INSTALL = "pip install -r requirements-cluster.txt -c constraints.txt"
 
+# What the addresses of a scheduler look like, and what those with TLS need.
+_ALLOWED = (
+    "an address such as 'tcp://host:8786', or 'tls://host:8786' together with the files that "
+    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+    "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY name (chapters/cluster.md)"
+)
+
 # Long enough for a scheduler behind a tunnel, short enough to wait for a mistyped address.
 _ANSWER_SECONDS = 10
 
@@ -46,7 +53,8 @@ def connect(address: str):
     Parameters
     ----------
     address : str
-        Such as ``"tcp://host:8786"``.
+        Such as ``"tcp://host:8786"``, or ``"tls://host:8786"`` where Dask's settings name the
+        certificates.
 
     Returns
     -------
@@ -56,11 +64,12 @@ def connect(address: str):
     Raises
     ------
     ClusterError
-        When Dask is not installed, the address is not one, or nothing there answers as a Dask
-        scheduler does within ten seconds.
+        When Dask is not installed, the address is not one, its certificates are missing or not
+        accepted, or nothing there answers as a Dask scheduler does within ten seconds.
     """
     try:
         from distributed import Client
+        from distributed.comm import CommClosedError
     except ImportError as error:
         raise ClusterError(
             f"scheduler={address!r} needs Dask, which is not installed ({error}): {INSTALL}"
@@ -71,16 +80,21 @@ def connect(address: str):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, _call(address)).result()
         return Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
+    except (ValueError, TypeError, RuntimeError, FileNotFoundError) as error:
+        raise ClusterError(
+            f"scheduler={address!r} cannot be used ({error}); allowed is {_ALLOWED}"
+        ) from None
     except (OSError, asyncio.TimeoutError) as error:
+        reason = error or type(error).__name__
+        if address.startswith("tcp://") and isinstance(error, CommClosedError):
+            raise ClusterError(
+                f"scheduler={address!r} closes the connection ({reason}), as a scheduler with TLS "
+                f"does, whose address begins with tls://; allowed is {_ALLOWED}"
+            ) from None
         raise ClusterError(
             f"scheduler={address!r} does not answer as a Dask scheduler within "
-            f"{_ANSWER_SECONDS} s ({error or type(error).__name__}); is it running, can this "
-            "machine reach it, and is this the address that it printed at its start?"
-        ) from None
-    except (ValueError, TypeError) as error:
-        raise ClusterError(
-            f"scheduler={address!r} cannot be used ({error}); allowed is an address such as "
-            "'tcp://host:8786'"
+            f"{_ANSWER_SECONDS} s ({reason}); is it running, can this machine reach it, and is "
+            "this the address that it printed at its start?"
         ) from None
 
 
@@ -196,7 +210,7 @@ def _pack(name: str, function: Callable, arguments: tuple) -> bytes:
     if len(job) > _JOB_BYTES:
         raise ClusterError(
             f"{name} carries {len(job) / 1e6:,.1f} MB to its worker, and allowed is "
-            f"{_JOB_BYTES / 1e6:g}: a function of its arm, or a measure, reads data from the "
+            f"{_JOB_BYTES / 1e6:g}: a function of its arm, or a metric, reads data from the "
             "notebook; let it take them from its own arguments, or load them itself"
         )
     return job

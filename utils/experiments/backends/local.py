@@ -1,6 +1,6 @@
 """Train several runs at a time on this machine, each in a process that does nothing else.
 
-They are the processes that train for the workers of a cluster as well (``worker``): they refuse to
+They are processes of the kind that trains for the workers of a cluster (``worker``): they refuse to
 train for another version of the course than their own, and end with the process that started them.
 """
 
@@ -50,7 +50,8 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
     jobs : int
         How many processes, from 1. They share the cores.
     function, calls, mnist
-        As of `utils.cluster.train`.
+        As for `utils.experiments.backends.dask.train`, and so is what it yields and raises but for
+        the error below.
 
     Yields
     ------
@@ -62,8 +63,6 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
     ProcessError
         When a call cannot be sent to a process, the course, its libraries or its images are no
         longer those of this process, or a process dies.
-    Exception
-        What the function raises.
     """
     try:
         packed = {name: worker.pack(name, function, arguments) for name, arguments in calls}
@@ -72,7 +71,9 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
     wanted, closed = worker.versions(), threading.Event()
     # As many threads however few runs are left: with others, a run has other bits.
     threads = max(1, joblib.cpu_count() // jobs)
-    trainers = [worker.Trainer(threads, wanted) for _ in range(min(jobs, len(packed)))]
+    # A module that lies beside a notebook is imported there, too.
+    here = (os.getcwd(),)
+    trainers = [worker.Trainer(threads, wanted, here) for _ in range(min(jobs, len(packed)))]
     idle = queue.SimpleQueue()
     for trainer in trainers:
         idle.put(trainer)
@@ -82,11 +83,10 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
         try:
             request = "this machine", mnist.path, job, wanted, mnist.scale, mnist.fingerprint
             return pickle.loads(trainer.call(request, closed.is_set)).get()
-        except EOFError:
+        except EOFError as end:
             raise ProcessError(
-                f"{name}: the process that trained it ended with status {trainer.status()}. If "
-                "that is -9, memory may have been short: train fewer at a time (make results "
-                "JOBS=1, or MNIST_JOBS)"
+                f"{name}: {end}. If the status is -9, memory may have been short: train fewer at a "
+                "time (make results JOBS=1, or MNIST_JOBS)"
             ) from None
         except worker.ClusterError as error:
             raise ProcessError(

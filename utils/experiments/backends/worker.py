@@ -3,8 +3,8 @@
 The worker's own process will not do. In the middle of a run Dask's threads draw from Python's
 random numbers, with which Keras seeds its layers, and the run is no longer that of its seed. So
 each worker keeps a trainer: a process that is given one run after the other, has as many threads as
-the worker, and ends with it. Runs that are trained at a time on one machine go to trainers as well
-(``processes``).
+the worker, and ends with it. Runs that are trained side by side on one machine go to trainers as
+well (``local``).
 """
 
 import contextlib
@@ -33,6 +33,14 @@ _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
+)
+
+
+# What a trainer runs. Python puts the current folder in front of everything else: a file called
+# ``re.py`` there would be run in place of Python's own. The folders in the arguments come last.
+_SERVE = (
+    "import sys; sys.path[:] = [*filter(None, sys.path), *sys.argv[1:]]; "
+    f"from {__name__} import serve; serve()"
 )
 
 
@@ -192,10 +200,10 @@ def work(job: bytes, wanted: dict, scale: str, images: str) -> bytes:
         try:
             trainer = _trainer_for(worker.state.nthreads, wanted)
             return trainer.call(request, withdrawn)
-        except EOFError:
+        except EOFError as end:
             raise ClusterError(
-                f"on worker {worker.address} the process that trained it ended with status "
-                f"{trainer.status()} (-9 is often a lack of memory); the worker's log may say more"
+                f"on worker {worker.address} {end} (-9 is often a lack of memory); the worker's "
+                "log may say more"
             ) from None
         except OSError as error:
             raise ClusterError(f"worker {worker.address} cannot train: {error}") from error
@@ -232,23 +240,35 @@ class Trainer:
         How many threads it trains with.
     wanted : dict of str to str
         What `versions` says where its requests come from.
+    folders : tuple of str
+        Where it looks for modules that are neither the course's nor the environment's.
     """
 
-    def __init__(self, threads: int, wanted: dict):
+    def __init__(self, threads: int, wanted: dict, folders: tuple[str, ...] = ()):
         self.wanted = wanted
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            [sys.executable, "-c", _SERVE, *folders],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={
                 **os.environ,
                 **dict.fromkeys(_THREADS, str(threads)),
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "PYTHONPATH": os.pathsep.join(_places()),
             },
         )
         self._answers = queue.SimpleQueue()
-        # A daemon, so that a worker which is told to stop need not wait for the run's end.
+        self._said = b""  # The end of what it wrote to its standard error.
+        # Daemons, so that a worker which is told to stop need not wait for the run's end.
+        self._log = threading.Thread(target=self._pass_on, daemon=True)
+        self._log.start()
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def _pass_on(self) -> None:
+        while part := self._process.stderr.read1():
+            self._said = (self._said + part)[-2_000:]
+            with contextlib.suppress(OSError):  # This process has no standard error.
+                os.write(2, part)
 
     def _listen(self) -> None:
         with contextlib.suppress(EOFError):
@@ -275,9 +295,10 @@ class Trainer:
         Raises
         ------
         EOFError
-            When the process ended without an answer.
+            When the process ended without an answer. The message says with which status, and what
+            was the last line that it wrote to its standard error.
         """
-        with contextlib.suppress(BrokenPipeError):  # It died; no answer says so as well.
+        with contextlib.suppress(OSError):  # It died; no answer says so as well.
             pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()
         while True:
@@ -291,8 +312,15 @@ class Trainer:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         self._process.wait(5)  # What it died of is known once it is gone.
                     self.kill()
-                    raise EOFError
+                    raise EOFError(self._end())
                 return answer
+
+    def _end(self) -> str:
+        self._log.join(5)
+        lines = self._said.decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = f", its last line was {last!r}" if last else ""
+        return f"the process that trained it ended with status {self.status()}{said}"
 
     def status(self) -> int | None:
         """Return the exit status of the process, None while it runs."""
@@ -302,6 +330,16 @@ class Trainer:
         """End the process at once."""
         self._process.kill()
         self._process.wait()
+
+
+def _places() -> list[str]:
+    """List where a trainer finds modules: where this process does, but for the current folder.
+
+    Others may be able to write to that one; it stays when the course is in it.
+    """
+    here, course = os.path.realpath(os.curdir), os.path.realpath(Path(utils.__file__).parents[1])
+    places = map(os.path.abspath, sys.path)
+    return [place for place in places if os.path.realpath(place) != here or here == course]
 
 
 # In the trainer's process
@@ -339,14 +377,16 @@ def _answer(who, path, job, wanted, scale, images) -> Answer:
         if loaded != images:
             raise ClusterError(f"its images are {loaded} instead of {images}")
         function, arguments = cloudpickle.loads(job)
-        _compare(wanted)  # Again, with the modules that the job has brought into use.
+        _compare(wanted)  # Again, with the modules that the job has brought into use,
+        try:
+            answer = Answer(function(*arguments))
+        except Exception as error:
+            answer = Answer(error=error, traceback=traceback.format_exc())
+        _compare(wanted)  # and again, with those that it has imported only when it ran.
     except Exception as error:
         kind = "" if isinstance(error, ClusterError) else f"{type(error).__name__}: "
         return Answer(error=ClusterError(f"{who} cannot train: {kind}{error}"))
-    try:
-        return Answer(function(*arguments))
-    except Exception as error:
-        return Answer(error=error, traceback=traceback.format_exc())
+    return answer
 
 
 def _compare(wanted: dict) -> None:
