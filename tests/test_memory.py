@@ -7,6 +7,8 @@ from keras import layers
 
 from utils.experiments.memory import peak_memory
 
+pytestmark = pytest.mark.training
+
 
 def network():
     net = keras.Sequential([keras.Input((28, 28, 1)), layers.Conv2D(64, 3), layers.Flatten()])

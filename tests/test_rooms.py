@@ -4,8 +4,10 @@ import ast
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -59,6 +61,21 @@ def test_every_room_is_known():
 def test_a_module_imports_only_its_own_room_and_those_below(module):
     allowed = MAY_IMPORT[room(module)] | {room(module), "paths"}
     assert {name for name in imported_by(module) if room(name) not in allowed} == set()
+
+
+def test_what_the_course_imports_is_declared():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES.values()]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    used = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"utils"}
+    files = ("pyproject.toml", "requirements.txt", "requirements-cluster.txt")
+    text = "".join((ROOT / name).read_text(encoding="utf-8") for name in files)
+    declared = set(re.findall(r'^(?:    ")?([a-z][\w-]*)>=', text, re.M))
+    declared |= {"myst-nb", "sphinx-external-toc"}  # Parts of jupyter-book.
+    homes = packages_distributions()
+    homes = {name: {home.lower().replace("_", "-") for home in homes[name]} for name in used}
+    assert {name for name in used if not declared & homes[name]} == set()
 
 
 def test_no_module_imports_itself_by_way_of_others():
