@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,10 +21,18 @@ from hypothesis import strategies as st
 from keras import layers, ops
 from nbclient import NotebookClient
 
-from utils.experiments.run import Arm, Experiment, Fit
-from utils.experiments.fingerprint import describe_code, describe_compile, describe_model, digest, plain
+from tests import fingerprint_pins
+from utils.experiments import Arm, Experiment, Fit
+from utils.experiments.fingerprint import (
+    describe_code,
+    describe_compile,
+    describe_model,
+    digest,
+    plain,
+)
 
 ROOT = Path(__file__).parent.parent
+PINS = json.loads((ROOT / "tests" / "fingerprints.json").read_text(encoding="utf-8"))
 _counter = itertools.count()
 
 
@@ -539,7 +548,7 @@ def test_a_layer_that_draws_its_own_seed_has_a_fixed_fingerprint_in_an_experimen
         net.compile("sgd", "mse")
         return net
 
-    experiment = Experiment("x", "c", {"crop": build})
+    experiment = Experiment("x", arms={"crop": build})
     assert experiment.fingerprints("quick") == experiment.fingerprints("quick")
 
 
@@ -689,8 +698,9 @@ def targets(labels):
 
 
 def fingerprint_of(arm=build, fit=None, measures=None, scale="quick"):
-    fit = fit or Fit(1, 32, 100)
-    return Experiment("x", "c", {"a": arm}, 1, fit, measures or {}).fingerprints(scale)["a"]
+    settings = vars(fit or Fit(1, 32, 100))
+    experiment = Experiment("x", arms={"a": arm}, seeds=1, metrics=measures or {}, **settings)
+    return experiment.fingerprints(scale)["a"]
 
 
 def changed(**changes):
@@ -762,3 +772,49 @@ def test_empty_settings_and_bookkeeping_are_left_out_of_a_configuration():
     config = {"units": 3, "seed": None, "flag": False, "extra": {}, "list": [], "dtype": "float32"}
     assert plain({**config, "module": "keras.layers", "registered_name": "x"}) == {"units": 3}
     assert plain({"rate": 0.0, "count": 0, "name": ""}) == {"rate": 0.0, "count": 0, "name": ""}
+
+
+# The same in every Python and Keras
+
+
+@pytest.mark.parametrize("group", PINS)
+def test_this_python_takes_the_pinned_fingerprints(group):
+    assert pins_here()[group] == PINS[group]
+
+
+@functools.cache
+def pins_here():
+    return fingerprint_pins.fingerprints()
+
+
+def other_pythons():
+    """List the Pythons of prepared environments: those of `make test-pythons`, or those named."""
+    named = os.environ.get("COURSE_PYTHONS", "").split(os.pathsep)
+    found = [*filter(None, named), *map(str, sorted(ROOT.glob(".venv-*/bin/python")))]
+    return found or [pytest.param("", marks=pytest.mark.skip("no other Python is prepared"))]
+
+
+@pytest.mark.parametrize("python", other_pythons())
+def test_every_other_python_takes_the_pinned_fingerprints(python):
+    result = subprocess.run(
+        [python, "tests/fingerprint_pins.py"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+    )
+    assert result.returncode == 0, result.stderr[-2_000:]
+    assert json.loads(result.stdout) == PINS
+
+
+def test_every_kind_of_layer_and_optimizer_of_a_chapter_is_pinned():
+    texts = [(ROOT / "utils" / "experiments" / "models.py").read_text(encoding="utf-8")]
+    for path in (ROOT / "chapters").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    pattern = r"\b(?:layers|optimizers|schedules|losses|initializers)\.([A-Z]\w+)\("
+    used = set(re.findall(pattern, "\n".join(texts)))
+    pinned = (ROOT / "tests" / "fingerprint_pins.py").read_text(encoding="utf-8")
+    assert len(used) > 20
+    assert {kind for kind in used if not re.search(rf"\b{kind}\b", pinned)} == set()

@@ -2,17 +2,20 @@
 
 A fingerprint has one hash for each part of a run (model, compile, fit, data, measures), so that a
 stale record can be told apart by the part that changed. It follows meaning, not spelling:
-comments, formatting and Keras's counters in layer names do not matter, and neither do
-settings that a later Keras version adds with an empty default.
+comments, formatting and Keras's counters in layer names do not matter, and neither does what a
+later version of Python adds to a class, or one of Keras with a default to a layer.
 """
 
 import ast
 import contextlib
 import dis
+import enum
 import functools
 import hashlib
 import inspect
 import json
+import sys
+import types
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -21,11 +24,19 @@ from utils.experiments.quiet_keras import keras
 
 # Bookkeeping that says where a class lives or how it was built, not what it computes.
 _BOOKKEEPING = {"module", "registered_name", "build_config", "shared_object_id", "metrics"}
+# What Keras 3.15, which the first fingerprints are of, adds to the configurations of Keras 3.12
+# with a default that is not empty; the key is a setting that only such layers have.
+_ADDED = {
+    "moving_variance_initializer": {"renorm_momentum": 0.99},  # Batch norm.
+    "value_range": {"data_format": "channels_last"},  # Changes of an image's colours.
+}
 
 _LIBRARIES = ("keras", "tensorflow", "numpy", "builtins")
 # Fields of a syntax tree that not every version of Python has, or that repeat what stands around.
 _NO_MEANING = {"ctx", "kind", "type_comment", "type_params", "type_ignores"}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# Python 3.14 computes annotations in functions of these names, which have no source.
+_ANNOTATIONS = ("__annotate__", "__annotate_func__")
 
 
 def digest(description) -> str:
@@ -111,18 +122,49 @@ def _describe_class(cls: type, seen: tuple) -> list:
     for base in cls.__bases__:
         own = base.__module__ == cls.__module__ and base not in seen
         code.append(describe_code(base, seen) if own else base.__name__)
-    for name, member in sorted(vars(cls).items()):
+    for name, member in sorted(_members(cls).items()):
         if isinstance(member, property):
             accessors = (member.fget, member.fset)
         else:
-            accessors = (getattr(member, "__func__", member),)
-        for method in accessors:
-            # What a dataclass generates has no source; it follows from the class's other parts.
-            if inspect.isfunction(method) and method.__code__.co_filename != "<string>":
-                code.append([name, describe_code(method, seen)])
+            # Static and class methods, then cached properties, hold a function.
+            accessors = (getattr(member, "__func__", getattr(member, "func", member)),)
+        for method in map(_uncached, accessors):
+            if inspect.isfunction(method):
+                if not _is_added(name, method, cls):
+                    code.append([name, describe_code(method, seen)])
             elif not name.startswith("__") and _is_constant(member):
                 code.append([name, _exact(member)])
     return code
+
+
+def _members(cls: type) -> dict:
+    """Return what is in a class; of an enumeration its values, kept differently in each Python."""
+    members = vars(cls)
+    if not issubclass(cls, enum.Enum):
+        return dict(members)
+    kinds = (types.FunctionType, staticmethod, classmethod, property)
+    functions = {
+        name: member
+        for name, member in members.items()
+        if isinstance(member, kinds) and name != "_new_member_"
+    }
+    return functions | {name: member.value for name, member in cls.__members__.items()}
+
+
+def _is_added(name: str, method: Callable, cls: type) -> bool:
+    """Say whether the standard library added a method to a class, as it does to a dataclass.
+
+    What it adds depends on the version of Python, and follows from the class's other parts.
+    """
+    method = inspect.unwrap(method)
+    home = method.__module__ or ""
+    return (
+        method.__code__.co_filename == "<string>"
+        or name in _ANNOTATIONS
+        or name.startswith("_")
+        and home != cls.__module__
+        and home.split(".")[0] in sys.stdlib_module_names
+    )
 
 
 def _outside(function: Callable) -> dict:
@@ -137,9 +179,10 @@ def _outside(function: Callable) -> dict:
         names |= {
             instruction.argval
             for instruction in dis.get_instructions(code)
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
         }
         codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    names.discard("__name__")  # An inner class reads where it is defined.
     values = {name: function.__globals__[name] for name in names if name in function.__globals__}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # An inner function that is not yet defined.
@@ -175,6 +218,10 @@ def _tree(node):
 
     ``ast.unparse`` and ``ast.dump`` write some trees differently from version to version.
     """
+    if isinstance(node, ast.JoinedStr):
+        # Python 3.12 puts empty strings into a format such as {x:{width}}.
+        filled = [part for part in node.values if getattr(part, "value", None) != ""]
+        node = ast.JoinedStr(filled)
     if isinstance(node, ast.AST):
         parts = [
             [name, _tree(value)]
@@ -242,6 +289,9 @@ def plain(value):
         described = {
             str(key): plain(item) for key, item in value.items() if key not in _BOOKKEEPING
         }
+        for known, added in _ADDED.items():
+            if known in value:
+                described = {**added, **described}
         return {
             key: item
             for key, item in described.items()
