@@ -1,4 +1,4 @@
-"""The kernels in which notebooks are tested: whose warnings turn a compared cell red."""
+"""The kernels in which notebooks are tested: their cores, and whose warnings turn a cell red."""
 
 import os
 import re
@@ -28,9 +28,10 @@ CELLS = {
     "a module of utils warns": f"{OURS}ours.careful()",
     "the cell's code is doubtful": "[] is 1",
     "NumPy warns of the cell's numbers": "import numpy as np; np.array([1.0]) / 0; None",
+    "two workers share the cores": "import os; assert int(os.environ['LOKY_MAX_CPU_COUNT']) >= 1",
     "a name of the start-up file is left": "show_ours, _install, sys, warnings",
 }
-GREEN = {"a library warns", "a library blames its caller"}
+GREEN = {"a library warns", "a library blames its caller", "two workers share the cores"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,11 @@ def outcomes(tmp_path_factory):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0"]
         + ["-c", str(HERE.parent / "pyproject.toml"), "-rA", str(folder)],
-        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}",
+            "PYTEST_XDIST_WORKER_COUNT": "2",
+        },
         capture_output=True,
         text=True,
     )
@@ -57,5 +62,5 @@ def outcomes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_a_cell_is_red_when_we_warn_and_green_when_a_library_does(outcomes, name):
+def test_a_cell_is_red_when_we_fail_or_warn_and_green_when_a_library_warns(outcomes, name):
     assert outcomes[name] == ("PASSED" if name in GREEN else "FAILED")
