@@ -360,7 +360,7 @@ def test_what_changed_is_said_of_an_arm_of_which_no_record_counts():
     ]
     assert WANTED.changed(stale) == {"a": ("model",), "b": ("model",)}
     current = of_arm("b", 2, model="2")
-    assert WANTED.changed([*stale, current]) == {"a": ("model",)}
+    assert WANTED.changed([current, *stale]) == {"a": ("model",)}
     # The last record says what changed since.
     assert WANTED.changed([*stale, of_arm("a", 0, model="1", fit="0")])["a"] == ("fit",)
     assert WANTED.changed([of_arm("a", 9, model="1", fit="1")]) == {}
