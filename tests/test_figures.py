@@ -486,6 +486,10 @@ def test_arms_that_quick_runs_leave_out_are_left_out_and_others_refused():
     axes = bare_axes()
     figures.compare(result, arms=["max", "mean", "none"], axes=axes)
     assert list(rows_of(axes)) == ["max", "none"]
+    axes = bare_axes()
+    pairs = {"known": ("max", "none"), "left out": ("max", "mean")}
+    figures.compare(result, differences=pairs, axes=axes)
+    assert list(rows_of(axes)) == ["known"]
     refused = {"match": r"arms \['meen'\] are not there; allowed are \['max', 'mean', 'none'\]"}
     for draw in (
         lambda **how: figures.compare(result, arms=["max", "meen"], **how),
@@ -649,11 +653,17 @@ def test_a_tradeoff_of_two_metrics_is_grouped_and_joined():
 
 
 def test_names_of_a_tradeoff_cover_neither_each_other_nor_a_mean():
-    names = ["alpha", "beta", "gamma", "delta", "epsilon"]
-    frame = runs_of(**{name: [0.95 + 0.001 * n] * 3 for n, name in enumerate(names)})
+    # Two pairs lie so close together that names on the same side would meet, or cover a mark.
+    places = {
+        "a rather long name": (1, 95),
+        "beta": (1.3, 95.26),
+        "gamma": (3, 90),
+        "delta": (2.9, 90.05),
+        "epsilon": (3, 95),
+    }
+    frame = runs_of(**{name: [high / 100] * 3 for name, (_, high) in places.items()})
     made, axes = figures.figure(6, 4)
-    costs = {name: 1 + 0.05 * number for number, name in enumerate(names)}
-    costs["epsilon"] = 3
+    costs = {name: wide for name, (wide, _) in places.items()}
     figures.tradeoff(frame, costs, xlabel="cost", axes=axes)
     made.draw_without_rendering()
     boxes = [text.get_window_extent() for text in axes[0, 0].texts]
@@ -662,11 +672,14 @@ def test_names_of_a_tradeoff_cover_neither_each_other_nor_a_mean():
     assert not [box for box in boxes for mean in means if box.contains(*mean)]
     for box in boxes:
         assert made.bbox.x0 <= box.x0 and box.x1 <= made.bbox.x1
+    # No name stands far from its mark.
+    nearest = [np.abs(text.xyann).sum() for text in axes[0, 0].texts]
+    assert max(nearest) <= 18
 
 
 SWEPT = {
-    "plain, 0.01": [0.90, 0.91, 0.92],
     "plain, 0.1": [0.94, 0.95, 0.99],
+    "plain, 0.01": [0.90, 0.91, 0.92],
     "norm, 0.1": [0.96, 0.97, 0.98],
     "norm, 1": [0.5, 0.6, 0.7],
     "another": [0.1, 0.1, 0.1],
@@ -834,6 +847,9 @@ def test_a_logarithmic_axis_has_plain_numbers(ends):
     ]
     assert 2 <= len(texts) <= 9 and len(set(texts)) == len(texts)
     assert not any("$" in text for text in texts)
+    assert not len(axes[0, 0].xaxis.get_minorticklocs())
+    if ends[1] / ends[0] > 3:  # Across decades the ticks are those of a ruler.
+        assert {text.replace(",", "").strip("0.")[:1] for text in texts} <= {*"12357"}
 
 
 def test_intervals_stand_from_the_top_with_their_ends_and_the_margin_as_a_band():
@@ -895,7 +911,7 @@ def test_numbers_have_other_texts_and_expressions(glued):
         ("sd", ("test_accuracy", "max"), "points", "{sd:.2f}", "1.00"),
         ("count", ("test_accuracy < 0.945", "none"), "plain", "{count} of {runs}", "2 of 3"),
         ("gap", ("train_accuracy - test_accuracy", "max"), "points", "{value:.1f}", "2.0"),
-        ("of both", ("test_accuracy", ("max", "mean"), "none"), "points", "{value:.1f}", "4.0"),
+        ("of both", ("test_accuracy", ("max", "mean"), "none"), "points", "{min:.1f}", "2.5"),
     ):
         figures.glue_numbers(result, {key: asked}, unit, text)
         assert glued.pop(key) == expected, key
@@ -1080,6 +1096,8 @@ def test_a_grid_without_pictures_or_with_other_axes_is_refused():
     for rows, columns in (([], ()), ([[]], ()), ([[np.eye(2)]], ["one", "two"])):
         with pytest.raises(ValueError, match="rows has at most"):
             figures.image_grid(rows, columns, alt=ALT)
+    with pytest.raises(ValueError, match="shared='rows'; allowed are 'all', 'row'"):
+        figures.image_grid([[np.eye(2)]], alt=ALT, shared="rows")
     with pytest.raises(ValueError, match=r"axes has shape \(2, 1\); allowed is \(1, 1\)"):
         figures.image_grid([[np.eye(2)]], axes=figures.figure(2, 2, nrows=2)[1])
 

@@ -7,15 +7,30 @@ follow the alternative text.
 
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import Locator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from utils.evidence.statistics import Estimate
 from utils.evidence.table import evaluate
+from utils.figures.parts import (
+    draw_band,
+    draw_reference,
+    draw_rows,
+    finish,
+    head_of,
+    kind_of_interval,
+    letters_of,
+    look_of,
+    make_logarithmic,
+    name_points,
+    scaled,
+    sheet,
+    told_of,
+)
 from utils.figures.runs import (
     FEWEST_FOR_INTERVAL,
     Axis,
@@ -26,7 +41,7 @@ from utils.figures.runs import (
     estimate,
     runs_of,
 )
-from utils.figures.style import COLOURS, INK, MARKERS, figure, require_alt, say, show
+from utils.figures.style import COLOURS, INK, say, show
 from utils.theory.arithmetic import layer_table
 
 
@@ -103,7 +118,7 @@ def compare(
     columns = 2 if len(panels) == 4 else len(panels)
     lines = len(rows) + sum(name.count("\n") for name in rows)
     depth = len(panels) // columns
-    drawing, places = _sheet(
+    drawing, places = sheet(
         axes,
         len(panels),
         alt,
@@ -121,17 +136,18 @@ def compare(
         if is_difference or margin is not None:
             neutral = float(axis.drawn(0.0))
             ends = axis.drawn(np.array([-margin, margin])) if margin is not None else None
-            _band(place, neutral, ends)
-        _rows(place, found.items(), kinds, runs)
+            draw_band(place, neutral, ends)
+        draw_rows(place, found.items(), kinds, runs)
         if axis.logarithmic:
-            _plain_log(place, "x")
+            make_logarithmic(place, "x")
         against = f"“{baseline}”" if baseline else ""
         text = axis.label_of_difference(against) if is_difference else axis.label
-        room = 7 * 72 / columns - 5 * max(map(_width, rows), default=0) * (1 if axes is None else 0)
+        # The names of the rows take their part of the width of the first column.
+        room = 7 * 72 / columns - 5 * max(map(letters_of, rows), default=0) * (axes is None)
         place.set_xlabel(textwrap.fill(text, max(int(room / 5), 22)))
-        say(place, _told(axis, found.items(), is_difference))
-    kind = _kind_of_interval(estimate_ for estimate_ in found.values())
-    _finish(drawing, places, alt, _head(title, label, kind))
+        say(place, told_of(axis, found.items(), is_difference))
+    kind = kind_of_interval(estimate_ for estimate_ in found.values())
+    finish(drawing, places, alt, head_of(title, label, kind))
 
 
 def in_margins(
@@ -185,17 +201,17 @@ def in_margins(
             if at == scale:
                 sign = -1 if comparison.expect == "decrease" else 1
                 name = names[comparisons.index(comparison)]
-                found.append((name, _scaled(of_margin, sign / comparison.margin)))
+                found.append((name, scaled(of_margin, sign / comparison.margin)))
                 kinds.append(str(number % 2))
     lines = len(found) + sum(name.count("\n") for name, _ in found)
-    drawing, (place,) = _sheet(axes, 1, alt, (7, 0.95 + 0.26 * lines))
-    _band(place, 0, (-1, 1))
-    _rows(place, found, kinds)
+    drawing, (place,) = sheet(axes, 1, alt, (7, 0.95 + 0.26 * lines))
+    draw_band(place, 0, (-1, 1))
+    draw_rows(place, found, kinds)
     place.set_xlabel("← against the claim     in margins     as claimed →")
-    say(place, _told(Axis("", ""), found, difference=True))
+    say(place, told_of(Axis("", ""), found, difference=True))
     label = {"full": "recorded runs", "quick": "quick runs"}[scale] if label is None else label
-    _finish(
-        drawing, [place], alt, _head(title, label, _kind_of_interval(each for _, each in found))
+    finish(
+        drawing, [place], alt, head_of(title, label, kind_of_interval(each for _, each in found))
     )
 
 
@@ -231,14 +247,14 @@ def curves(
     measured = axes_of(metrics)
     parts = _parts(arms)
     panels = [(name, part, axis) for name, part in parts.items() for axis in measured]
-    drawing, places = _sheet(
+    drawing, places = sheet(
         axes, len(panels), alt, (7, 3.2), ncols=len(panels), sharey=len(measured) == 1
     )
     for number, (place, (name, part, axis)) in enumerate(zip(places, panels, strict=True)):
         labels, _ = chosen_arms(result, frame, part, None)
         _curve(place, frame, axis, labels)
         for text, height in (reference or {}).items():
-            _line(place, text, height)
+            draw_reference(place, text, height)
         if name:
             place.set_title(name, fontsize=10)
         if number == 0 or len(measured) > 1:
@@ -251,7 +267,7 @@ def curves(
         }
         ends = "; ".join(f"{text} {axis.said(value)}" for text, value in last.items())
         say(place, f"{axis.label}, in the last epoch: {ends}.")
-    _finish(drawing, places, alt, _head(title, label, "mean and spread"))
+    finish(drawing, places, alt, head_of(title, label, "mean and spread"))
 
 
 def tradeoff(
@@ -307,7 +323,7 @@ def tradeoff(
         across = Axis("", xlabel or "")
         if lacking := [arm for arm in labels if arm not in costs]:
             raise ValueError(f"x has no entry for {lacking}; it has {list(costs)}")
-    drawing, (place,) = _sheet(axes, 1, alt, (6.4, 3.6))
+    drawing, (place,) = sheet(axes, 1, alt, (6.4, 3.6))
     points, runs = {}, []
     order = list(dict.fromkeys(kinds))
     for (arm, name), kind in zip(labels.items(), kinds, strict=True):
@@ -317,7 +333,7 @@ def tradeoff(
         else:
             widths = by_seed(frame, across.metric, arm)
         points[name] = float(across.drawn(widths.mean())), float(up.drawn(heights.mean()))
-        look = _look(order.index(kind)) | {"linestyle": "none"}
+        look = look_of(order.index(kind)) | {"linestyle": "none"}
         runs += zip(across.drawn(widths), up.drawn(heights), strict=True)
         place.plot(across.drawn(widths), up.drawn(heights), markersize=4, alpha=0.45, **look)
         place.plot(*points[name], markersize=8, label=kind, **look)
@@ -331,13 +347,13 @@ def tradeoff(
             colour = INK if kind is None else COLOURS[order.index(kind) % len(COLOURS)]
             place.plot(*np.transpose(joined), color=colour, linewidth=1, alpha=0.5, zorder=1)
     for text, height in (reference or {}).items():
-        _line(place, text, height)
+        draw_reference(place, text, height)
     place.set(xlabel=across.label, ylabel=up.label)
     place.margins(0.12)
     for axis, which, asked in ((across, "x", log), (up, "y", False)):
         if axis.logarithmic or asked:
-            _plain_log(place, which)
-    _name_points(place, points, runs)
+            make_logarithmic(place, which)
+    name_points(place, points, runs)
     if groups:
         handles, names = place.get_legend_handles_labels()
         handles = {name: handle for name, handle in zip(names, handles, strict=True) if name}
@@ -346,7 +362,7 @@ def tradeoff(
         f"{name} {across.said(wide)} and {up.said(high)}" for name, (wide, high) in points.items()
     )
     say(place, f"Means, {across.label} and {up.label}: {told}.")
-    _finish(drawing, [place], alt, _head(title, label, "runs and mean"))
+    finish(drawing, [place], alt, head_of(title, label, "runs and mean"))
 
 
 def sweep(
@@ -436,20 +452,20 @@ def sweep(
                     text = f"{text}, {word}" if len(names) > 1 else word
                 if places_:
                     panels.setdefault(axis.label, []).append((text, axis, places_))
-    drawing, places = _sheet(axes, len(panels), alt, (7, 3.1), ncols=len(panels))
+    drawing, places = sheet(axes, len(panels), alt, (7, 3.1), ncols=len(panels))
     for number, (place, (text, lines)) in enumerate(zip(places, panels.items(), strict=True)):
         if baseline is not None or margin is not None:
             axis = lines[0][1]
             ends = axis.drawn(np.array([-margin, margin])) if margin is not None else None
-            _band(place, float(axis.drawn(0.0)), ends, "y")
+            draw_band(place, float(axis.drawn(0.0)), ends, "y")
         every = [
             _series_line(place, frame, index, *line, baseline, marks, spread)
             for index, line in enumerate(lines)
         ]
         for name, height in (reference or {}).items():
-            _line(place, name, height)
+            draw_reference(place, name, height)
         if any(axis.logarithmic for _, axis, _ in lines):
-            _plain_log(place, "y")
+            make_logarithmic(place, "y")
         if log:
             place.set_xscale("log")
             place.minorticks_off()
@@ -461,8 +477,8 @@ def sweep(
             place.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         elif number == 0 and 1 < len(lines) <= 4:
             place.legend()
-    kind = "mean and spread" if spread == "range" else _kind_of_interval(sum(every, []))
-    _finish(drawing, places, alt, _head(title, label, kind))
+    kind = "mean and spread" if spread == "range" else kind_of_interval(sum(every, []))
+    finish(drawing, places, alt, head_of(title, label, kind))
 
 
 def cumulative(
@@ -503,7 +519,7 @@ def cumulative(
         raise ValueError(f"steps has {len(labels)} arms with runs; allowed are at least 2")
     order = list(groups or {})
     lines = len(labels) + sum(name.count("\n") for name in labels.values())
-    drawing, (place,) = _sheet(axes, 1, alt, (6.4, 0.95 + 0.3 * lines))
+    drawing, (place,) = sheet(axes, 1, alt, (6.4, 0.95 + 0.3 * lines))
     before, told, changes = None, [], []
     for row, ((arm, name), kind) in enumerate(zip(labels.items(), kinds, strict=True)):
         runs = axis.drawn(by_seed(frame, axis.metric, arm))
@@ -528,9 +544,9 @@ def cumulative(
     place.grid(axis="y", visible=False)
     place.set_xlabel(axis.label)
     if axis.logarithmic:
-        _plain_log(place, "x")
+        make_logarithmic(place, "x")
     say(place, f"{axis.label}, from step to step: {'; '.join(told)}.")
-    _finish(drawing, [place], alt, _head(title, label, _kind_of_interval(changes)))
+    finish(drawing, [place], alt, head_of(title, label, kind_of_interval(changes)))
 
 
 def lines(
@@ -569,20 +585,20 @@ def lines(
     ValueError
         When there are neither `alt` nor `axes`.
     """
-    drawing, (place,) = _sheet(axes, 1, alt, (6, 2.9))
+    drawing, (place,) = sheet(axes, 1, alt, (6, 2.9))
     words = list(x) if isinstance(x[0], str) else None
     at = range(len(words)) if words else x
     for number, (name, values) in enumerate(series.items()):
-        look = _look(number) | {"markersize": 5}
+        look = look_of(number) | {"markersize": 5}
         if len(at) > 20:  # Without marks, dashes tell them apart besides the colour.
             look |= {"marker": "", "linestyle": ("-", "--", "-.", ":")[number % 4]}
         place.plot(at, values, label=name, **look)
     for which in log:
-        _plain_log(place, which)
+        make_logarithmic(place, which)
     if words:
         place.set_xticks(at, words)
     for name, height in (reference or {}).items():
-        _line(place, name, height)
+        draw_reference(place, name, height)
     place.set(xlabel=xlabel, ylabel=ylabel)
     place.set_title(title, fontsize=10)
     if len(series) > 1:
@@ -619,9 +635,9 @@ def intervals(
     `compare` draws this from a result. An estimate from fewer than three runs has no interval.
     """
     if margin is not None:
-        _band(axes, 0, (-margin * factor, margin * factor))
-    scaled = [(name, _scaled(found, factor)) for name, found in estimates.items()]
-    _rows(axes, scaled, list(groups) or [""] * len(estimates))
+        draw_band(axes, 0, (-margin * factor, margin * factor))
+    rows = [(name, scaled(found, factor)) for name, found in estimates.items()]
+    draw_rows(axes, rows, list(groups) or [""] * len(estimates))
 
 
 def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=None) -> None:
@@ -642,7 +658,7 @@ def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=
     """
     tables = [layer_table(model) for model in models.values()]
     size = (7, 0.9 + 0.35 * len(models))
-    drawing, places = _sheet(axes, 2, alt, size, ncols=2, sharey=True)
+    drawing, places = sheet(axes, 2, alt, size, ncols=2, sharey=True)
     for place, column in zip(places, ("parameters", "multiply_adds"), strict=True):
         amounts = np.array(
             [
@@ -674,31 +690,6 @@ def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=
         show(drawing, alt)
 
 
-# Parts of charts
-
-
-def _rows(
-    axes: Axes,
-    estimates: Collection[tuple[str, Estimate]],
-    groups: Sequence[str],
-    runs: Mapping[str, Iterable[float]] | None = None,
-) -> None:
-    """Draw estimates one below the other; where they have no interval, the single runs."""
-    kinds = list(dict.fromkeys(groups))
-    for row, ((name, found), group) in enumerate(zip(estimates, groups, strict=True)):
-        look = _look(kinds.index(group))
-        if found.runs >= FEWEST_FOR_INTERVAL:
-            axes.plot(found.interval(), [row, row], color=look["color"], linewidth=2)
-        elif runs:
-            values = list(runs[name])
-            look_of_run = look | {"linestyle": "none", "alpha": 0.45}
-            axes.plot(values, [row] * len(values), markersize=4, **look_of_run)
-        axes.plot(found.value, row, markersize=6, **look)
-    axes.set_yticks(range(len(estimates)), [name for name, _ in estimates])
-    axes.set_ylim(len(estimates) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-
-
 def _curve(axes: Axes, frame: pd.DataFrame, axis: Axis, labels: Mapping[str, str]) -> None:
     """Draw one metric of some arms over the epochs."""
     frame = frame.assign(drawn=evaluate(frame, axis.metric).astype(float))
@@ -706,7 +697,7 @@ def _curve(axes: Axes, frame: pd.DataFrame, axis: Axis, labels: Mapping[str, str
     for number, (arm, text) in enumerate(labels.items()):
         grouped = frame[frame["arm"] == arm].groupby("epoch")["drawn"]
         mean, low, high = (axis.drawn(grouped.agg(how)) for how in ("mean", "min", "max"))
-        epochs, look = mean.index, _look(number)
+        epochs, look = mean.index, look_of(number)
         # A mark at every epoch would hide a curve of a hundred of them.
         often = None if len(epochs) <= 20 else [0, len(epochs) - 1]
         axes.plot(epochs, mean, markersize=4, label=text, markevery=often, **look)
@@ -717,7 +708,7 @@ def _curve(axes: Axes, frame: pd.DataFrame, axis: Axis, labels: Mapping[str, str
     whole = MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     axes.xaxis.set_major_locator(whole)
     if axis.logarithmic:
-        _plain_log(axes, "y")
+        make_logarithmic(axes, "y")
 
 
 def _series_line(
@@ -732,7 +723,7 @@ def _series_line(
     spread,
 ) -> list[Estimate]:
     """Draw one line of a sweep, and return its estimates as drawn."""
-    look = _look(number)
+    look = look_of(number)
     settings = [setting for setting, *_ in points]
     found = [
         axis.drawn_estimate(estimate(frame, metric, arm, baseline)) for _, metric, arm in points
@@ -785,165 +776,6 @@ def _series(result, frame, arms, x) -> dict[str, dict[str, float]]:
     return series
 
 
-def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]], runs: Iterable) -> None:
-    """Write the name of each point beside it, where it covers least of names, points and runs."""
-    axes.get_xlim(), axes.get_ylim()  # Only asked for, they follow what has been drawn.
-    per_point = axes.figure.dpi / 72
-    places = {name: axes.transData.transform(point) for name, point in points.items()}
-    frame, taken = axes.bbox, []
-    dots = [_square(place, 5) for place in places.values()]
-    dots += [_square(place, 3) for place in axes.transData.transform(list(runs))]
-    for name, (x, y) in places.items():
-        width, height = 5.2 * per_point * len(name), 11 * per_point
-        spots = []
-        for across, up in _SPOTS:
-            left = x + across * per_point - (0.5 - np.sign(across) / 2) * width
-            low = y + up * per_point - (0.5 - np.sign(up) / 2) * height
-            box = (left, low, left + width, low + height)
-            outside = max(0, frame.x0 - box[0]) + max(0, box[2] - frame.x1)
-            outside += max(0, frame.y0 - box[1]) + max(0, box[3] - frame.y1)
-            cost = sum(_overlap(box, dot) for dot in dots) + 20 * outside
-            cost += 3 * sum(_overlap(box, other) for other in taken) + abs(across) + abs(up)
-            spots.append((cost, len(spots), box, (across, up)))
-        _, _, box, (across, up) = min(spots)
-        taken.append(box)
-        axes.annotate(
-            name,
-            points[name],
-            xytext=(across, up),
-            textcoords="offset points",
-            ha=("right", "center", "left")[int(np.sign(across)) + 1],
-            va=("top", "center", "bottom")[int(np.sign(up)) + 1],
-            fontsize=9,
-        )
-
-
-# Where a name may stand, in points from its mark; the first is the best.
-_SPOTS = (
-    *((7, 0), (-7, 0), (0, 8), (0, -8), (7, 5), (7, -5), (-7, 5), (-7, -5)),
-    *((across, up) for up in (18, -18, 28, -28) for across in (0, 7, -7)),
-)
-
-
-def _square(centre, half: float) -> tuple[float, float, float, float]:
-    return centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half
-
-
-def _overlap(first, second) -> float:
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(width, 0) * max(height, 0)
-
-
-def _band(axes: Axes, neutral: float, ends=None, across: str = "x") -> None:
-    """Draw a line where nothing differs, and the band in which a difference does not count."""
-    span, line = {"x": (axes.axvspan, axes.axvline), "y": (axes.axhspan, axes.axhline)}[across]
-    if ends is not None:
-        span(*ends, color=INK, alpha=0.15, linewidth=0)
-    line(neutral, color=INK, linewidth=1)
-
-
-def _line(axes: Axes, name: str, height: float) -> None:
-    axes.axhline(height, color=INK, linestyle="--", linewidth=1)
-    end = axes.get_yaxis_transform()
-    axes.text(0.01, height, name, transform=end, ha="left", va="bottom", fontsize=9)
-
-
-def _look(number: int) -> dict:
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-    }
-
-
-class _PlainTicks(Locator):
-    """Ticks of a logarithmic axis at numbers that are read at a glance."""
-
-    def __call__(self):
-        return self.tick_values(*self.axis.get_view_interval())
-
-    def tick_values(self, vmin, vmax):
-        low, high = sorted((vmin, vmax))
-        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        for leading in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-            ticks = np.outer(decades, leading).ravel()
-            ticks = ticks[(ticks >= low) & (ticks <= high)]
-            if len(ticks) >= 3:
-                return ticks[:: -(-len(ticks) // 6)]
-        return MaxNLocator(4).tick_values(low, high)
-
-
-def _plain_log(axes: Axes, which: str) -> None:
-    getattr(axes, f"set_{which}scale")("log")
-    axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(_PlainTicks())
-    axis.set_major_formatter("{x:,.4g}")
-    axis.set_minor_locator(NullLocator())
-
-
-# Sheets, titles, words
-
-
-def _sheet(axes, count: int, alt: str | None, size: tuple[float, float], **grid):
-    """Make a figure, or take the axes that are given; the figure is None then."""
-    if axes is None:
-        require_alt(alt)
-        drawing, axes = figure(*size, **grid)
-        return drawing, list(axes.flat)
-    places = list(np.ravel(axes))
-    if len(places) != count:
-        raise ValueError(f"axes has {len(places)} entries; this chart has {count} panels")
-    return None, places
-
-
-def _finish(drawing, places: list[Axes], alt: str | None, head: str) -> None:
-    """Write what ran above the chart, and show it unless it is part of a larger figure."""
-    if drawing is None:
-        width = places[0].get_position().width * places[0].figure.get_figwidth() * 72
-        over = places[0].get_title(loc="left")
-        text = "\n".join(filter(None, [over, textwrap.fill(head, int(width / 4.3))]))
-        places[0].set_title(text, fontsize=9)
-        return
-    text = textwrap.fill(head, int(drawing.get_figwidth() * 72 / 4.7))
-    drawing.suptitle(text, x=0.01, ha="left", fontsize=10)
-    show(drawing, alt)
-
-
-def _head(title: str, label: str, kind: str) -> str:
-    what = "; ".join(filter(None, (label, kind)))
-    return f"{title} – {what}" if title and what else title or what
-
-
-def _kind_of_interval(estimates: Iterable[Estimate]) -> str:
-    enough = all(each.runs >= FEWEST_FOR_INTERVAL for each in estimates)
-    return "mean and 95 % interval" if enough else "runs and mean"
-
-
-def _told(axis: Axis, estimates: Iterable[tuple[str, Estimate]], difference: bool = False) -> str:
-    values = "; ".join(f"{name} {axis.said(each.value, difference)}" for name, each in estimates)
-    return f"{axis.label}: {values}.".removeprefix(": ")
-
-
-def _width(name: str) -> int:
-    return max(map(len, name.split("\n")))
-
-
-def _interval_text(axis: Axis, change: Estimate) -> str:
-    value, low, high = (axis.said(each, True) for each in (change.value, *change.interval()))
-    return f"{value} [{low}, {high}]" if change.runs >= FEWEST_FOR_INTERVAL else value
-
-
-def _scaled(found: Estimate, factor: float) -> Estimate:
-    def bounds(confidence):
-        return tuple(sorted(end * factor for end in found.interval(confidence)))
-
-    return Estimate(found.value * factor, found.runs, found.method, bounds)
-
-
-def _flat(pair: tuple) -> list[str]:
-    return [arm for side in pair for arm in ((side,) if isinstance(side, str) else side)]
-
-
 def _parts(arms) -> dict:
     """Sort what `curves` takes as arms into panels, each with its title."""
     values = list(arms.values()) if isinstance(arms, Mapping) else []
@@ -952,3 +784,12 @@ def _parts(arms) -> dict:
 
 def _at(settled, scale: str) -> int:
     return sum(at == scale for _, at, *_ in settled.rows)
+
+
+def _flat(pair: tuple) -> list[str]:
+    return [arm for side in pair for arm in ((side,) if isinstance(side, str) else side)]
+
+
+def _interval_text(axis: Axis, change: Estimate) -> str:
+    value, low, high = (axis.said(each, True) for each in (change.value, *change.interval()))
+    return f"{value} [{low}, {high}]" if change.runs >= FEWEST_FOR_INTERVAL else value
