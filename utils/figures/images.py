@@ -140,7 +140,8 @@ def image_grid(
     ------
     ValueError
         When there is no picture, there are more titles than pictures in the first row, a picture
-        is not as `image` needs it, `shared` is not as above, or there are neither `alt` nor enough `axes`.
+        is not as `image` needs it, `shared` is not as above, or there are neither
+        `alt` nor enough `axes`.
     """
     if isinstance(shared, str) and shared not in ("all", "row"):
         raise ValueError(f"shared={shared!r}; allowed are 'all', 'row' and a number")
