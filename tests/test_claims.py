@@ -409,7 +409,7 @@ def test_both_scales_are_told_by_their_own_runs(ledger):
         # As small as it may be, and never a difference of nothing.
         ([0.9, 0.8, 0.7], [0.8999, 0.8, 0.71], {}, "1 of 3 runs in the claimed direction"),
         ([0.9, 0.8], [0.8, 0.9], {"expect": "decrease"}, "1 of 2 runs in the claimed direction"),
-        ([0.9, 0.9], [0.895, 0.92], {"expect": "no difference"}, "1 of 2 runs within the margin"),
+        ([0.9, 0.9], [0.895, 0.912], {"expect": "no difference"}, "1 of 2 runs within the margin"),
         ([0.1, 0.9], [0.9, 0.9], {"metric": "test_accuracy < 0.5"}, "1 of 2 runs in the claimed"),
         ([0.9, 0.1], None, {"metric": "test_accuracy - 0.5"}, "1 of 2 runs in the claimed direct"),
     ],
