@@ -1,16 +1,3 @@
-// Font Awesome replaces <i> by <svg>; a widget's button that waits for its <i> then throws,
-// and every script after it stays unrun. "nest" puts the drawing inside the <i> instead.
-window.FontAwesomeConfig = { autoReplaceSvg: "nest" };
-
-// The widgets ask MathJax to typeset a label in the way of its version 2; the book has version 3.
-document.addEventListener("DOMContentLoaded", () => {
-  const mathjax = window.MathJax;
-  if (!mathjax?.startup) return;
-  mathjax.Hub = {
-    Queue: ([, , element]) => mathjax.startup.promise.then(() => mathjax.typesetPromise([element])),
-  };
-});
-
 // The name that a screen reader says of a control has to hold the words that stand on it.
 document.addEventListener("DOMContentLoaded", () => {
   const all = (selector) => document.querySelectorAll(selector);

@@ -1,12 +1,9 @@
 // Draw a digit, and see what trained networks compute from it: every feature map, and every unit
 // with its window, its kernel, its products and their sum.
 //
-// utils/draw.py writes this module into a cell's output, with a picture of the first digit, whose
-// place it takes. What is exported is arithmetic, and needs no page. Maps are as in Keras: rows,
-// then columns, then channels.
+// It takes the place of a picture of the first digit. What is exported is arithmetic, and needs no
+// page. Maps are as in Keras: rows, then columns, then channels.
 
-const range = (count) => Array.from({ length: count }, (_, index) => index);
-const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 const SIDE = 28;
 
 // ---- Numbers that come as text
@@ -121,13 +118,16 @@ function dense(x, { units, weights, bias }) {
 }
 
 export function softmax(logits) {
-  const most = Math.max(...logits), powers = Array.from(logits, (each) => Math.exp(each - most));
-  return powers.map((each) => each / sum(powers));
+  const most = Math.max(...logits), powers = Array.from(logits, (logit) => Math.exp(logit - most));
+  return powers.map((power) => power / sum(powers));
 }
 
 export const APPLY = { convolution, pooling, "batch norm": batchNorm, relu: (x) => relu(x), dense,
   // Outside of training dropout does nothing; and maps lie in their order already.
   dropout: (x) => x, flatten: (x) => ({ ...x, height: 1, width: 1, channels: x.data.length }) };
+
+/* Whether there is nothing to recognise: an image of one shade, however it came to be one. */
+export const isBlank = (image) => image.every((value) => value === image[0]);
 
 /* Everything that a network computes: the image, then what each layer makes of it. */
 export function forward(network, image) {
@@ -174,7 +174,7 @@ export function prepared(ink, width) {
     [mass, down, across] = [mass + total, down + total * i, across + total * j];
   }));
   // What is symmetric lies half a pixel off, and rounding must not decide to which side.
-  const [row, column] = [down, across].map((each) => SIDE / 2 - Math.floor(each / mass + 0.5 + 1e-6));
+  const [row, column] = [down, across].map((moment) => SIDE / 2 - Math.floor(moment / mass + 0.5 + 1e-6));
   small.forEach((value, index) => {
     const i = row + Math.floor(index / 20), j = column + (index % 20);
     if (i >= 0 && i < SIDE && j >= 0 && j < SIDE) image[i * SIDE + j] = value;
@@ -259,7 +259,7 @@ export function unit(network, values, number, at) {
     return { inside, x: inside ? x.data[((top + i) * x.width + left + j) * x.channels + c] : 0,
       w: weight ? layer.weights[weight(i, j, c) + at.map] : 1 };
   })));
-  const sums = parts.map((rows) => sum(rows.flat().map((each) => each.x * each.w)));
+  const sums = parts.map((rows) => sum(rows.flat().map((cell) => cell.x * cell.w)));
   const bias = layer.bias?.[at.map] ?? 0;
   return { layer, value, parts, sums, bias, total: sum(sums) + bias };
 }
@@ -279,21 +279,9 @@ export function percent(share) {
   return share > 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
 }
 
-// ---- Colours
+// ---- Pictures of maps
 
-const SHADES = ["053061", "2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", "fddbc7", "f4a582",
-  "d6604d", "b2182b", "67001f"].map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-
-/* Of a share from -1 to 1, blue to red; or of one from 0 to 1, black to white: as in the figures. */
-export function shade(share, signed) {
-  if (!signed) return Array(3).fill(Math.round(255 * share));
-  const place = (share + 1) * 5, below = Math.min(Math.floor(place), 9);
-  return SHADES[below].map((from, c) => Math.round(from + (SHADES[below + 1][c] - from) * (place - below)));
-}
-
-const topOf = (numbers) => numbers.reduce((top, each) => Math.max(top, Math.abs(each)), 1e-12);
-
-/* The same as whole pixels, from a table: there are thousands in each picture. */
+/* Colours as whole pixels, from a table: there are thousands in each picture. */
 const TABLES = [false, true].map((signed) => Uint32Array.from({ length: 256 }, (_, step) => {
   const [r, g, b] = shade(signed ? step / 127.5 - 1 : step / 255, signed);
   return new Uint32Array(new Uint8ClampedArray([r, g, b, 255]).buffer)[0];
@@ -312,10 +300,7 @@ function paint(canvas, { height, width, channels, data }, channel, top, signed =
 
 // ---- The page
 
-// JupyterLab takes keys for its own shortcuts, arrows among them, unless what has the focus says so.
-const OWN_KEYS = "data-lm-suppress-shortcuts";
 const PAPER = 280, STRIDE = 8, PAUSE = 700;
-const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const CHANGES = [["Shift left", "←", { right: -2 }], ["Shift right", "→", { right: 2 }],
   ["Shift up", "↑", { down: -2 }], ["Shift down", "↓", { down: 2 }],
   ["Rotate left", "↺", { degrees: 15 }], ["Rotate right", "↻", { degrees: -15 }]];
@@ -356,11 +341,11 @@ const KINDS = { convolution: "Convolution", "batch norm": "Batch norm", relu: "R
 
 /* Name the layers of a network; those of one kind are numbered. A flattened map is none to see. */
 function titles(network) {
-  const kind = (layer) => KINDS[layer.kind] ?? (layer.mean ? "Average pooling" : "Max pooling");
-  return network.layers.map((layer, index) => {
-    const same = network.layers.filter((other) => kind(other) === kind(layer));
-    const number = same.length > 1 ? ` ${same.indexOf(layer) + 1}` : "";
-    return layer.kind === "flatten" ? undefined : `${kind(layer)}${number}`;
+  const kinds = network.layers.map(({ kind, mean }) =>
+    (kind === "pooling" ? `${mean ? "Average" : "Max"} pooling` : KINDS[kind]));
+  return kinds.map((kind, index) => {
+    const same = range(kinds.length).filter((other) => kinds[other] === kind);
+    return kind && same.length > 1 ? `${kind} ${same.indexOf(index) + 1}` : kind;
   });
 }
 
@@ -368,10 +353,9 @@ function titles(network) {
 function table(rows, label, signed, top) {
   const cell = 40, tall = rows.length * cell, wide = rows[0].length * cell;
   const body = rows.map((cells, i) => cells.map(({ value, out, chosen }, j) => {
-    const colour = shade(out ? 0 : (signed ? 0.65 : 1) * value / top, signed);
-    const light = sum([0.2126, 0.7152, 0.0722].map((part, c) => part * (colour[c] / 255) ** 2.2));
+    const colour = shade(out ? 0 : (signed ? SOFT : 1) * value / top, signed);
     const text = brief(value), size = Math.min(13, 62 / text.length).toFixed(1);
-    const x = j * cell, y = i * cell, ink = light < 0.18 ? "#fff" : "#000";
+    const x = j * cell, y = i * cell, ink = inkOn(colour);
     return `<rect x="${x + 1.5}" y="${y + 1.5}" width="${cell - 3}" height="${cell - 3}" ` +
       `fill="rgb(${colour})"${out ? ' class="dd-out"' : ""}${chosen ? ' class="dd-chosen"' : ""}/>` +
       `<text x="${x + cell / 2}" y="${y + cell / 2}" font-size="${size}" fill="${ink}">${text}</text>`;
@@ -429,7 +413,7 @@ function pictures({ layer, parts, sums, value }, signed) {
         table(cells(({ x, w }) => ({ value: x * w })), `Products${which}`, true, topProduct));
     }
     const text = weighted ? `<span>${which ? `channel${which}: ` : ""}sum ${written(sums[c], 4)}</span>` : "";
-    return `<div class="dd-part"><div>${shown.flatMap((each, index) => [`<b>${" ×="[index]}</b>`, each]).slice(1).join("")}</div>${text}</div>`;
+    return `<div class="dd-part"><div>${shown.flatMap((grid, index) => [`<b>${" ×="[index]}</b>`, grid]).slice(1).join("")}</div>${text}</div>`;
   }).join("");
 }
 
@@ -438,257 +422,73 @@ function paintDense(root, { parts }, signed) {
   const kinds = [({ x }) => x, ({ w }) => w, ({ x, w }) => x * w].map((of) =>
     parts.map((rows) => Float32Array.from(rows.flat(), of)));
   const tops = kinds.map((channels) => Math.max(...channels.map(topOf)));
-  root.querySelectorAll(".dd-triple").forEach((each, c) => each.querySelectorAll("canvas")
+  root.querySelectorAll(".dd-triple").forEach((triple, c) => triple.querySelectorAll("canvas")
     .forEach((canvas, kind) => paint(canvas, { height, width, channels: 1, data: kinds[kind][c] }, 0,
       tops[kind], kind > 0 || signed)));
 }
 
 /* Whether the values of each step can be below 0, the image first. */
 function signs(network) {
-  return network.layers.reduce((found, { kind, relu: cut }) => [...found,
-    !cut && kind !== "relu" && (["convolution", "dense", "batch norm"].includes(kind) || found.at(-1)),
+  return network.layers.reduce((before, { kind, relu: cut }) => [...before,
+    !cut && kind !== "relu" && (["convolution", "dense", "batch norm"].includes(kind) || before.at(-1)),
   ], [false]);
 }
 
-function mount(root) {
-  const given = JSON.parse(root.dataset.networks), networks = given.networks.map(loaded);
-  const groups = given.examples.map(({ title, labels, images }) => ({ title, labels,
-    images: decoded(images) }));
-  root.innerHTML = skeleton(networks, groups);
-  const get = (selector) => root.querySelector(selector), control = (name) => get(`[name="${name}"]`);
-  const paper = get(".dd-paper"), pen = get(".dd-pen"), layers = get(".dd-layers");
-  const ink = paper.getContext("2d", { willReadFrequently: true });
-  const changes = { degrees: 0, down: 0, right: 0, inverted: false }, stops = {};
-  const tip = { x: PAPER / 2, y: PAPER / 2, down: false };
-  let network = networks[0], signed = signs(network), values, answers, drawn, truth, frame, pause, said;
-  let at = { stage: 1, map: 0, row: SIDE / 2, column: SIDE / 2 };
-
-  /* Say it to who cannot see it, once the hand rests. */
-  function announce(text) {
+/* Say something to who cannot see it, once the hand rests. */
+function announcer(root) {
+  let pause;
+  return (text) => {
     clearTimeout(pause);
-    pause = setTimeout(() => { get(".dd-status").textContent = text; }, PAUSE);
-  }
+    pause = setTimeout(() => { root.querySelector(".dd-status").textContent = text; }, PAUSE);
+  };
+}
 
-  // ---- What is computed, and shown at each change of the image
+// ---- The sheet, the examples, and changes of the image. `later` asks for everything to be computed.
 
-  function update() {
-    const start = performance.now();
-    frame = undefined;
-    if (drawn === undefined) {
-      const { data } = ink.getImageData(0, 0, PAPER, PAPER), bytes = new Uint8Array(PAPER * PAPER);
-      for (let index = 0; index < bytes.length; index++) bytes[index] = data[4 * index];
-      drawn = prepared(bytes, PAPER);
-    }
-    const image = changed(drawn, changes);
-    answers = networks.map((each) => {
-      const found = forward(each, image);
-      if (each === network) values = found;
-      return softmax(found.at(-1).data);
-    });
-    show();
-    root.milliseconds = performance.now() - start;
-  }
-
-  const later = () => { frame ??= requestAnimationFrame(update); };
-
-  function show() {
-    const own = answers[networks.indexOf(network)];
-    const best = (shares) => shares.indexOf(Math.max(...shares)), digit = best(own);
-    paint(get(".dd-image canvas"), values[0], 0, 1);
-    get(".dd-image canvas").setAttribute("aria-label", "The image that the networks get");
-    for (const bar of root.querySelectorAll(".dd-bar")) {
-      const share = own[bar.dataset.map];
-      bar.classList.toggle("dd-best", +bar.dataset.map === digit);
-      bar.querySelector("i").style.width = `${100 * share}%`;
-      bar.querySelector(".dd-share").textContent = percent(share);
-    }
-    root.querySelectorAll(".dd-networks label").forEach((label, index) => {
-      const shares = answers[index], most = best(shares);
-      label.querySelectorAll("i").forEach((bar, d) => { bar.style.height = `${100 * shares[d]}%`; });
-      label.querySelector("output").textContent = `${most}, ${percent(shares[most])}`;
-    });
-    const empty = drawn.every((value) => value === 0);
-    const text = `${digit}, ${percent(own[digit])}`;
-    const more = empty ? ", of an empty image" : truth === undefined ? "" : `; MNIST calls it a ${truth}`;
-    get(".dd-said").innerHTML = `<b>The network says ${digit}</b><br>${percent(own[digit])}${more}`;
-    get(".dd-bars").setAttribute("aria-label", `Probabilities: ${text}. The arrow keys choose a digit`);
-    if (said !== text.split(",")[0]) announce(`The network says ${text}`);
-    said = text.split(",")[0];
-    for (const strip of layers.querySelectorAll(".dd-strip")) {
-      const stage = +strip.dataset.stage, found = values[stage], top = topOf(found.data);
-      strip.querySelectorAll("canvas").forEach((canvas, map) => paint(canvas, found, map, top, signed[stage]));
-      strip.querySelectorAll(".dd-logit").forEach((cell, map) => {
-        const share = found.data[map] / top;
-        cell.style.background = `rgb(${shade(0.65 * share, true)})`;
-        cell.lastChild.textContent = written(found.data[map]);
-      });
-    }
-    explain();
-  }
-
-  // ---- The layers of a network
-
-  function build() {
-    signed = signs(network);
-    values = forward(network, new Float32Array(SIDE * SIDE)); // For the sizes alone.
-    const last = network.layers.length - 1;
-    layers.innerHTML = titles(network).map((title, index) => {
-      const { height, width, channels } = values[index + 1], layer = network.layers[index];
-      if (title === undefined) return "";
-      const flat = height * width === 1, more = layer.kind === "dropout" ? "at work in training only"
-        : `${flat ? `${channels} ${index === last ? "logits" : "units"}` : `${channels} maps of ${height}×${width}`}` +
-          `${layer.relu ? ", with ReLU" : ""}`;
-      const caption = `<p class="dd-caption"><b>${title}</b><br>${more}</p>`;
-      if (layer.kind === "dropout") return `<div class="dd-layer">${caption}</div>`;
-      const cells = range(channels).map((map) => (flat
-        ? `<div class="dd-map dd-logit" data-map="${map}"><b>${map}</b><span></span></div>`
-        : `<div class="dd-map" data-map="${map}"><canvas width="${width}" height="${height}"></canvas></div>`));
-      return `<div class="dd-layer">${caption}<div class="dd-strip${flat ? " dd-flat" : ""}" tabindex="0" ` +
-        `role="application" ${OWN_KEYS} data-stage="${index + 1}" aria-label="${title}: ${more}. The arrow ` +
-        `keys choose a unit, Page Down and Page Up a map" style="--across:${width > 14 ? 8 : 16}">${cells.join("")}</div></div>`;
-    }).join("");
-    get(".dd-bars").dataset.stage = values.length;
-    Object.keys(stops).forEach((stage) => delete stops[stage]);
-    at = { stage: 1, map: 0, row: SIDE / 2, column: SIDE / 2 };
-    clamp();
-  }
-
-  /* Keep the unit inside of its maps. */
-  function clamp() {
-    const { height, width, channels } = values[at.stage] ?? { height: 1, width: 1, channels: 10 };
-    const within = (place, count) => Math.min(Math.max(place, 0), count - 1);
-    at = { stage: at.stage, map: within(at.map, channels), row: within(at.row, height),
-      column: within(at.column, width) };
-    stops[at.stage] = at;
-  }
-
-  function choose(next) {
-    at = { ...at, ...next };
-    clamp();
-    explain();
-    announce(`${get(".dd-unit .dd-caption").textContent}. ${get(".dd-sum").textContent}`);
-  }
-
-  /* A frame over part of a map, in shares of it. */
-  function frameOn(box, { top, left, bottom, right }, { height, width }, kind) {
-    const mark = document.createElement("span"), share = (cells, all) => `${100 * cells / all}%`;
-    mark.className = `dd-mark dd-${kind}`;
-    mark.style.cssText = `top:${share(top, height)};left:${share(left, width)};` +
-      `height:${share(bottom - top + 1, height)};width:${share(right - left + 1, width)}`;
-    box.append(mark);
-  }
-
-  function explain() {
-    const names = titles(network), last = values.length, { stage, map, row, column } = at;
-    root.querySelectorAll(".dd-mark").forEach((mark) => mark.remove());
-    root.querySelectorAll(".dd-here").forEach((each) => each.classList.remove("dd-here"));
-    const boxes = (number) => (number ? [...root.querySelectorAll(`.dd-strip[data-stage="${number}"] .dd-map`)]
-      : [get(".dd-image")]);
-    let title, text, picture = "", found;
-    if (stage === last) {
-      const logits = values.at(-1).data, powers = Array.from(logits, Math.exp);
-      get(`.dd-bar[data-map="${map}"]`).classList.add("dd-here");
-      boxes(stage - 1)[map].classList.add("dd-here");
-      title = `Softmax, digit ${map}`;
-      text = `e to the power of the logit ${written(logits[map], 4)} is ${written(powers[map], 4)}. Divided by ` +
-        `${written(sum(powers), 4)}, the sum of all ten, it is ${percent(powers[map] / sum(powers))}.`;
-    } else {
-      found = unit(network, values, stage, at);
-      const flat = values[stage].height * values[stage].width === 1, { layer } = found;
-      const where = stage === last - 1 ? `digit ${map}` : flat ? `unit ${map + 1}`
-        : `map ${map + 1}, row ${row + 1}, column ${column + 1}`;
-      title = `${names[stage - 1]}, ${where}`;
-      text = sentence(found, map);
-      picture = pictures(found, signed[stage - 1]);
-      const before = sourceOf(network, stage);
-      if (flat) boxes(stage)[map].classList.add("dd-here");
-      else frameOn(boxes(stage)[map], { top: row, left: column, bottom: row, right: column }, values[stage], "chosen");
-      const window = windowOf(layer, values[before], at), reads = layer.kernel || layer.kind === "dense";
-      boxes(before).forEach((box, c) => { if (reads || c === map) frameOn(box, window, values[before], "window"); });
-      if (before) frameOn(get(".dd-image"), fieldOf(network, values, stage, at), values[0], "window");
-    }
-    get(".dd-unit").innerHTML = `<p class="dd-caption"><b>${title}</b></p>` +
-      `<div class="dd-parts${found?.layer.kind === "dense" ? " dd-triples" : ""}">${picture}</div>` +
-      `<p class="dd-sum">${text}</p>`;
-    if (found?.layer.kind === "dense") paintDense(root, found, signed[stage - 1]);
-  }
-
-  /* The unit at which a pointer points. */
-  function pointed(event) {
-    const box = event.target.closest("[data-map]"), stage = +event.target.closest("[data-stage]").dataset.stage;
-    if (!box) return undefined;
-    const { left, top, width, height } = box.getBoundingClientRect(), size = values[stage] ?? {};
-    return { stage, map: +box.dataset.map,
-      row: Math.floor((event.clientY - top) / height * (size.height ?? 1)),
-      column: Math.floor((event.clientX - left) / width * (size.width ?? 1)) };
-  }
-
-  function travel(event) {
-    const stage = +event.target.dataset.stage, move = ARROWS[event.key];
-    const turn = { PageUp: -1, PageDown: 1 }[event.key];
-    if (!(move || turn) || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    const size = values[stage] ?? { width: 1, height: 1, channels: 10 }, from = stops[stage] ?? at;
-    if (turn || size.width === 1) return choose({ ...from, stage, map: from.map + (turn ?? sum(move)) });
-    let [row, column, map] = [from.row + move[0], from.column + move[1], from.map];
-    // Over the side of a map lies the next one.
-    if (column < 0 && map > 0) [map, column] = [map - 1, size.width - 1];
-    else if (column === size.width && map < size.channels - 1) [map, column] = [map + 1, 0];
-    return choose({ stage, map, row, column });
-  }
-
-  for (const area of [layers, get(".dd-bars")]) {
-    let held = false;
-    area.addEventListener("pointerdown", (event) => {
-      const unitThere = event.target.closest("[data-stage]") && pointed(event);
-      held = Boolean(unitThere);
-      if (unitThere) choose(unitThere);
-    });
-    area.addEventListener("pointermove", (event) => {
-      if (!held || !event.buttons || event.pointerType === "touch") return;
-      const unitThere = event.target.closest("[data-stage]") && pointed(event);
-      if (unitThere) choose(unitThere);
-    });
-    area.addEventListener("keydown", (event) => { if (event.target.dataset.stage) travel(event); });
-    area.addEventListener("focusin", ({ target }) => {
-      const stage = +target.dataset.stage;
-      if (target.matches(":focus-visible") && stage !== at.stage) choose(stops[stage] ?? { ...at, stage, map: 0 });
-    });
-  }
-
-  // ---- The paper
+/* The paper, on which mouse, finger and keyboard draw. */
+function sheet(root, later, announce) {
+  const paper = root.querySelector(".dd-paper"), pen = root.querySelector(".dd-pen");
+  const ink = paper.getContext("2d", { willReadFrequently: true });
+  const tip = { x: PAPER / 2, y: PAPER / 2, down: false };
+  let image, truth, last;
 
   function line(from, to) {
-    Object.assign(ink, { lineCap: "round", strokeStyle: "#fff", lineWidth: +control("pen").value });
+    const lineWidth = +root.querySelector('[name="pen"]').value;
+    Object.assign(ink, { lineCap: "round", strokeStyle: "#fff", lineWidth });
     ink.beginPath();
     ink.moveTo(from.x, from.y);
     ink.lineTo(to.x, to.y);
     ink.stroke();
-    drawn = truth = undefined;
+    image = truth = undefined;
     later();
   }
 
   function clear() {
     ink.fillStyle = "#000";
     ink.fillRect(0, 0, PAPER, PAPER);
-    drawn = truth = undefined;
+    image = truth = undefined;
     tip.down = false;
     later();
   }
 
   /* Lay an example on the paper, as it is; the networks get it as it is. */
-  function lay(group, index) {
-    const pixels = groups[group].images.subarray(index * SIDE ** 2, (index + 1) * SIDE ** 2);
+  function lay(pixels, label) {
     const small = document.createElement("canvas");
     clear();
-    drawn = Float32Array.from(pixels, (value) => value / 255);
-    truth = groups[group].labels[index];
-    paint(small, { height: SIDE, width: SIDE, channels: 1, data: drawn }, 0, 1);
+    image = Float32Array.from(pixels, (value) => value / 255);
+    truth = label;
+    paint(small, { height: SIDE, width: SIDE, channels: 1, data: image }, 0, 1);
     ink.imageSmoothingEnabled = false;
     ink.drawImage(small, 0, 0, PAPER, PAPER);
   }
 
-  let last;
+  /* The ink, prepared for the networks. */
+  function read() {
+    const { data } = ink.getImageData(0, 0, PAPER, PAPER), bytes = new Uint8Array(PAPER * PAPER);
+    for (let index = 0; index < bytes.length; index++) bytes[index] = data[4 * index];
+    return prepared(bytes, PAPER);
+  }
+
   const place = ({ clientX, clientY }) => {
     const { left, top, width } = paper.getBoundingClientRect(), scale = PAPER / width;
     return { x: (clientX - left) * scale, y: (clientY - top) * scale };
@@ -701,9 +501,9 @@ function mount(root) {
   });
   paper.addEventListener("pointermove", (event) => {
     if (!last) return;
-    const all = event.getCoalescedEvents?.() ?? [];
-    for (const each of all.length ? all : [event]) {
-      const next = place(each);
+    const moves = event.getCoalescedEvents?.() ?? [];
+    for (const move of moves.length ? moves : [event]) {
+      const next = place(move);
       line(last, next);
       last = next;
     }
@@ -719,11 +519,10 @@ function mount(root) {
   paper.addEventListener("blur", () => { tip.down = false; showPen(); });
   paper.addEventListener("keydown", (event) => {
     const move = ARROWS[event.key];
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (withModifier(event)) return;
     if (move) {
       const from = { ...tip }, by = event.shiftKey ? 2 : STRIDE;
-      const within = (value) => Math.min(Math.max(value, 0), PAPER);
-      [tip.x, tip.y] = [within(tip.x + by * move[1]), within(tip.y + by * move[0])];
+      [tip.x, tip.y] = [clamp(tip.x + by * move[1], PAPER), clamp(tip.y + by * move[0], PAPER)];
       if (tip.down) line(from, tip);
     } else if (event.key === " ") {
       tip.down = !tip.down;
@@ -734,16 +533,50 @@ function mount(root) {
     event.preventDefault();
     showPen();
   });
+  root.querySelector('[name="clear"]').onclick = clear;
+  return { lay, image: () => { image ??= read(); return image; }, truth: () => truth };
+}
 
-  // ---- Controls
+/* The rows of examples; one that is chosen is laid on the sheet. */
+function exampleBars(root, groups, lay) {
+  groups.forEach(({ title, examples }, group) => {
+    const bar = root.querySelector(`[data-group="${group}"]`);
+    const buttons = examples.map(({ label, pixels }, index) => {
+      const choice = document.createElement("button"), picture = document.createElement("canvas");
+      paint(picture, { height: SIDE, width: SIDE, channels: 1, data: Float32Array.from(pixels) }, 0, 255);
+      Object.assign(choice, { type: "button", title: `a ${label}`, tabIndex: index ? -1 : 0 });
+      choice.setAttribute("aria-label", `${title}, number ${index + 1}: a ${label}`);
+      choice.setAttribute(OWN_KEYS, "");
+      choice.append(picture);
+      choice.onclick = () => lay(pixels, label);
+      bar.append(choice);
+      return choice;
+    });
+    // One stop for Tab; from there the arrow keys go on.
+    bar.addEventListener("keydown", (event) => {
+      const by = sum(ARROWS[event.key] ?? [0]), next = buttons[buttons.indexOf(document.activeElement) + by];
+      if (!by) return;
+      event.preventDefault();
+      if (next) next.focus();
+    });
+    bar.addEventListener("focusin", ({ target }) => buttons.forEach((choice) => {
+      choice.tabIndex = choice === target ? 0 : -1;
+    }));
+  });
+}
 
-  function dress() {
-    const { degrees, down, right, inverted } = changes, parts = [];
+/* The buttons that change the image. Returned is what changes one so. */
+function changeButtons(root, later) {
+  const none = { degrees: 0, down: 0, right: 0, inverted: false }, now = { ...none };
+  const control = (name) => root.querySelector(`[name="${name}"]`);
+
+  function apply(change) {
+    const { degrees, down, right, inverted } = Object.assign(now, change), parts = [];
     if (degrees) parts.push(`rotated ${Math.abs(degrees)}° to the ${degrees > 0 ? "left" : "right"}`);
     if (right) parts.push(`shifted ${Math.abs(right)} px ${right > 0 ? "right" : "left"}`);
     if (down) parts.push(`shifted ${Math.abs(down)} px ${down > 0 ? "down" : "up"}`);
     if (inverted) parts.push("inverted");
-    get(".dd-note").textContent = parts.join(", ") || "as drawn, centred";
+    root.querySelector(".dd-note").textContent = parts.join(", ") || "as drawn, centred";
     control("invert").setAttribute("aria-pressed", inverted);
     later();
   }
@@ -751,57 +584,257 @@ function mount(root) {
   CHANGES.forEach(([, , by], index) => {
     control(`change-${index}`).onclick = () => {
       const [[name, amount]] = Object.entries(by), most = name === "degrees" ? 180 : SIDE;
-      changes[name] += amount;
-      if (Math.abs(changes[name]) > most) changes[name] -= name === "degrees" ? 360 * Math.sign(amount) : amount;
-      dress();
+      const next = now[name] + amount, over = name === "degrees" ? 360 * Math.sign(amount) : amount;
+      apply({ [name]: Math.abs(next) > most ? next - over : next });
     };
   });
-  control("invert").onclick = () => { changes.inverted = !changes.inverted; dress(); };
-  control("reset").onclick = () => {
-    Object.assign(changes, { degrees: 0, down: 0, right: 0, inverted: false });
-    dress();
-  };
-  control("clear").onclick = clear;
-  get(".dd-networks").onsubmit = (event) => event.preventDefault();
-  get(".dd-networks").addEventListener("change", ({ target }) => {
-    network = networks[target.value];
-    build();
-    update();
-  });
-
-  groups.forEach(({ title, labels, images }, group) => {
-    const bar = get(`[data-group="${group}"]`);
-    labels.forEach((label, index) => {
-      const each = document.createElement("button"), picture = document.createElement("canvas");
-      const data = Float32Array.from(images.subarray(index * SIDE ** 2, (index + 1) * SIDE ** 2));
-      paint(picture, { height: SIDE, width: SIDE, channels: 1, data }, 0, 255);
-      Object.assign(each, { type: "button", title: `a ${label}`, tabIndex: index ? -1 : 0 });
-      each.setAttribute("aria-label", `${title}, number ${index + 1}: a ${label}`);
-      each.setAttribute(OWN_KEYS, "");
-      each.append(picture);
-      each.onclick = () => lay(group, index);
-      bar.append(each);
-    });
-    // One stop for Tab; from there the arrow keys go on.
-    const buttons = [...bar.querySelectorAll("button")];
-    bar.addEventListener("keydown", (event) => {
-      const by = sum(ARROWS[event.key] ?? [0]), here = buttons.indexOf(document.activeElement);
-      const next = buttons[here + by];
-      if (!by) return;
-      event.preventDefault();
-      if (next) next.focus();
-    });
-    bar.addEventListener("focusin", ({ target }) => buttons.forEach((each) => {
-      each.tabIndex = each === target ? 0 : -1;
-    }));
-  });
-
-  build();
-  dress();
-  lay(0, given.first);
+  control("invert").onclick = () => apply({ inverted: !now.inverted });
+  control("reset").onclick = () => apply(none);
+  apply(none);
+  return (image) => changed(image, now);
 }
 
-document.querySelectorAll(".draw[data-networks]").forEach((root) => {
-  if (!root.mounted) mount(root);
-  root.mounted = true;
-});
+// ---- What is computed. `view` is what the parts of the page share: all networks and their answers, the
+// network that is shown, its values and their signs, and whether there is nothing to recognise.
+
+const bestOf = (shares) => shares.indexOf(Math.max(...shares));
+
+/* The probabilities of all networks, and what the shown one says. Of a blank image none says anything.
+   Returned is that in words; `truth` is the label of an example. */
+function showAnswers(root, { networks, network, answers, blank }, truth) {
+  const get = (selector) => root.querySelector(selector), own = answers[networks.indexOf(network)];
+  const digit = bestOf(own), verdict = `${digit}, ${percent(own[digit])}`;
+  for (const bar of root.querySelectorAll(".dd-bar")) {
+    const share = own[bar.dataset.map];
+    bar.classList.toggle("dd-best", !blank && +bar.dataset.map === digit);
+    bar.querySelector("i").style.width = blank ? "0" : `${100 * share}%`;
+    bar.querySelector(".dd-share").textContent = blank ? "" : percent(share);
+  }
+  root.querySelectorAll(".dd-networks label").forEach((label, index) => {
+    const shares = answers[index], best = bestOf(shares);
+    label.querySelectorAll("i").forEach((bar, d) => { bar.style.height = blank ? "0" : `${100 * shares[d]}%`; });
+    label.querySelector("output").textContent = blank ? "" : `${best}, ${percent(shares[best])}`;
+  });
+  const more = truth === undefined ? "" : `; MNIST calls it a ${truth}`;
+  get(".dd-said").innerHTML = blank ? "<b>The image is empty</b><br>draw a digit, or take an example"
+    : `<b>The network says ${digit}</b><br>${percent(own[digit])}${more}`;
+  get(".dd-bars").setAttribute("aria-label",
+    `Probabilities: ${blank ? "none, the image is empty" : verdict}. The arrow keys choose a digit`);
+  return blank ? "The image is empty" : `The network says ${verdict}`;
+}
+
+/* One layer of a network: its caption, and a place for each of its maps or units. */
+function strip(layer, title, stage, last, { height, width, channels }) {
+  const flat = height * width === 1, units = stage === last ? "logits" : "units";
+  const size = flat ? `${channels} ${units}` : `${channels} maps of ${height}×${width}`;
+  const more = layer.kind === "dropout" ? "at work in training only" : size + (layer.relu ? ", with ReLU" : "");
+  const caption = `<p class="dd-caption"><b>${title}</b><br>${more}</p>`;
+  if (layer.kind === "dropout") return `<div class="dd-layer">${caption}</div>`;
+  const cells = range(channels).map((map) => (flat
+    ? `<div class="dd-map dd-logit" data-map="${map}"><b>${map}</b><span></span></div>`
+    : `<div class="dd-map" data-map="${map}"><canvas width="${width}" height="${height}"></canvas></div>`));
+  return `<div class="dd-layer">${caption}<div class="dd-strip${flat ? " dd-flat" : ""}" tabindex="0" ` +
+    `role="application" ${OWN_KEYS} data-stage="${stage}" aria-label="${title}: ${more}. The arrow ` +
+    `keys choose a unit, Page Down and Page Up a map" style="--across:${width > 14 ? 8 : 16}">${cells.join("")}</div></div>`;
+}
+
+/* Make room for the layers of the shown network. */
+function buildStrips(root, { network, values }) {
+  const names = titles(network), last = network.layers.length;
+  root.querySelector(".dd-layers").innerHTML = network.layers.map((layer, index) => (names[index]
+    ? strip(layer, names[index], index + 1, last, values[index + 1]) : "")).join("");
+  root.querySelector(".dd-bars").dataset.stage = values.length;
+}
+
+function paintStrips(root, { values, signed }) {
+  for (const row of root.querySelectorAll(".dd-strip")) {
+    const stage = +row.dataset.stage, maps = values[stage], top = topOf(maps.data);
+    row.querySelectorAll("canvas").forEach((canvas, map) => paint(canvas, maps, map, top, signed[stage]));
+    row.querySelectorAll(".dd-logit").forEach((cell, map) => {
+      cell.style.background = `rgb(${shade(SOFT * maps.data[map] / top)})`;
+      cell.lastChild.textContent = written(maps.data[map]);
+    });
+  }
+}
+
+// ---- One unit, chosen and explained
+
+/* A frame over part of a map, in shares of it. */
+function frameOn(box, { top, left, bottom, right }, { height, width }, kind) {
+  const mark = document.createElement("span"), share = (cells, all) => `${100 * cells / all}%`;
+  mark.className = `dd-mark dd-${kind}`;
+  mark.style.cssText = `top:${share(top, height)};left:${share(left, width)};` +
+    `height:${share(bottom - top + 1, height)};width:${share(right - left + 1, width)}`;
+  box.append(mark);
+}
+
+/* The boxes of a layer's maps; those of layer 0 are the image. */
+const boxesOf = (root, stage) => [...root.querySelectorAll(stage
+  ? `.dd-strip[data-stage="${stage}"] .dd-map` : ".dd-image")];
+
+/* One probability: how it comes about. */
+function explainSoftmax(root, { values, blank }, { stage, map }) {
+  const logits = values.at(-1).data, powers = Array.from(logits, Math.exp);
+  root.querySelector(`.dd-bar[data-map="${map}"]`).classList.add("dd-here");
+  boxesOf(root, stage - 1)[map].classList.add("dd-here");
+  const text = blank ? "The image is empty: there is no digit to give a probability."
+    : `e to the power of the logit ${written(logits[map], 4)} is ${written(powers[map], 4)}. Divided by ` +
+      `${written(sum(powers), 4)}, the sum of all ten, it is ${percent(powers[map] / sum(powers))}.`;
+  return { title: `Softmax, digit ${map}`, text };
+}
+
+/* A unit of a layer: what it reads, framed, and what it computes from it. */
+function explainUnit(root, { network, values, signed }, at) {
+  const { stage, map, row, column } = at, parts = unit(network, values, stage, at), { layer } = parts;
+  const flat = values[stage].height * values[stage].width === 1, before = sourceOf(network, stage);
+  const where = stage === values.length - 1 ? `digit ${map}` : flat ? `unit ${map + 1}`
+    : `map ${map + 1}, row ${row + 1}, column ${column + 1}`;
+  const box = boxesOf(root, stage)[map], own = { top: row, left: column, bottom: row, right: column };
+  if (flat) box.classList.add("dd-here");
+  else frameOn(box, own, values[stage], "chosen");
+  const window = windowOf(layer, values[before], at), all = layer.kernel || layer.kind === "dense";
+  boxesOf(root, before).forEach((source, c) => {
+    if (all || c === map) frameOn(source, window, values[before], "window");
+  });
+  if (before) frameOn(root.querySelector(".dd-image"), fieldOf(network, values, stage, at), values[0], "window");
+  return { title: `${titles(network)[stage - 1]}, ${where}`, text: sentence(parts, map),
+    picture: pictures(parts, signed[stage - 1]), dense: layer.kind === "dense" && parts };
+}
+
+/* Choose units with pointer and keys. Returned are two functions: one explains the chosen unit anew, one
+   starts over, as another network is shown. */
+function inspector(root, view, announce) {
+  const get = (selector) => root.querySelector(selector);
+  const sizeOf = (stage) => view.values[stage] ?? { height: 1, width: 1, channels: 10 };
+  let at, stops;
+
+  /* Go to a unit, or to the nearest one there is. */
+  function go({ stage, map, row, column }) {
+    const { height, width, channels } = sizeOf(stage);
+    at = { stage, map: clamp(map, channels - 1), row: clamp(row, height - 1), column: clamp(column, width - 1) };
+    stops[stage] = at;
+  }
+
+  function restart() {
+    stops = {};
+    go({ stage: 1, map: 0, row: SIDE / 2, column: SIDE / 2 });
+  }
+
+  function explain() {
+    root.querySelectorAll(".dd-mark").forEach((mark) => mark.remove());
+    root.querySelectorAll(".dd-here").forEach((marked) => marked.classList.remove("dd-here"));
+    const explained = at.stage === view.values.length ? explainSoftmax : explainUnit;
+    const { title, text, picture = "", dense } = explained(root, view, at);
+    get(".dd-unit").innerHTML = `<p class="dd-caption"><b>${title}</b></p>` +
+      `<div class="dd-parts${dense ? " dd-triples" : ""}">${picture}</div><p class="dd-sum">${text}</p>`;
+    if (dense) paintDense(root, dense, view.signed[at.stage - 1]);
+  }
+
+  function choose(next) {
+    go(next);
+    explain();
+    announce(`${get(".dd-unit .dd-caption").textContent}. ${get(".dd-sum").textContent}`);
+  }
+
+  /* The unit at which a pointer points. */
+  function pointed({ target, clientX, clientY }) {
+    const box = target.closest("[data-map]"), row = target.closest("[data-stage]");
+    if (!box || !row) return undefined;
+    const { left, top, width, height } = box.getBoundingClientRect(), stage = +row.dataset.stage;
+    const size = sizeOf(stage);
+    return { stage, map: +box.dataset.map, row: Math.floor((clientY - top) / height * size.height),
+      column: Math.floor((clientX - left) / width * size.width) };
+  }
+
+  function travel(event) {
+    const stage = +event.target.dataset.stage, move = ARROWS[event.key];
+    const turn = { PageUp: -1, PageDown: 1 }[event.key];
+    if (!stage || !(move || turn) || withModifier(event)) return;
+    event.preventDefault();
+    const { width, channels } = sizeOf(stage), from = stops[stage] ?? { ...at, stage };
+    if (turn || width === 1) {
+      choose({ ...from, map: from.map + (turn ?? sum(move)) });
+      return;
+    }
+    let [row, column, map] = [from.row + move[0], from.column + move[1], from.map];
+    // Over the side of a map lies the next one.
+    if (column < 0 && map > 0) [map, column] = [map - 1, width - 1];
+    else if (column === width && map < channels - 1) [map, column] = [map + 1, 0];
+    choose({ stage, map, row, column });
+  }
+
+  for (const area of [get(".dd-layers"), get(".dd-bars")]) {
+    let held = false;
+    area.addEventListener("pointerdown", (event) => {
+      const next = pointed(event);
+      held = Boolean(next);
+      if (next) choose(next);
+    });
+    area.addEventListener("pointermove", (event) => {
+      if (!held || !event.buttons || event.pointerType === "touch") return;
+      const next = pointed(event);
+      if (next) choose(next);
+    });
+    area.addEventListener("keydown", travel);
+    area.addEventListener("focusin", ({ target }) => {
+      const stage = +target.dataset.stage;
+      if (target.matches(":focus-visible") && stage !== at.stage) choose(stops[stage] ?? { ...at, stage, map: 0 });
+    });
+  }
+  return { explain, restart };
+}
+
+function mount(root, given) {
+  const networks = given.networks.map(loaded);
+  const groups = given.examples.map(({ title, labels, images }) => {
+    const pixels = decoded(images), area = SIDE ** 2;
+    return { title, examples: labels.map((label, index) =>
+      ({ label, pixels: pixels.subarray(index * area, (index + 1) * area) })) };
+  });
+  root.innerHTML = skeleton(networks, groups);
+  const view = { networks }, announce = announcer(root);
+  let frame, said;
+  const later = () => { frame ??= requestAnimationFrame(update); };
+  const paper = sheet(root, later, announce), change = changeButtons(root, later);
+  const inspect = inspector(root, view, announce);
+
+  function pick(network) {
+    const values = forward(network, new Float32Array(SIDE * SIDE)); // For the sizes alone.
+    Object.assign(view, { network, values, signed: signs(network) });
+    buildStrips(root, view);
+    inspect.restart();
+  }
+
+  /* Compute everything from the image, and show it. */
+  function update() {
+    const began = performance.now(), image = change(paper.image());
+    frame = undefined;
+    view.blank = isBlank(image);
+    view.answers = networks.map((network) => {
+      const values = forward(network, image);
+      if (network === view.network) view.values = values;
+      return softmax(values.at(-1).data);
+    });
+    const picture = root.querySelector(".dd-image canvas");
+    paint(picture, view.values[0], 0, 1);
+    picture.setAttribute("aria-label", "The image that the networks get");
+    const text = showAnswers(root, view, paper.truth()), [digit] = text.split(",");
+    if (digit !== said) announce(text); // Not at every change of a probability.
+    said = digit;
+    paintStrips(root, view);
+    inspect.explain();
+    root.milliseconds = performance.now() - began;
+  }
+
+  exampleBars(root, groups, paper.lay);
+  root.querySelector(".dd-networks").onsubmit = (event) => event.preventDefault();
+  root.querySelector(".dd-networks").addEventListener("change", ({ target }) => {
+    pick(networks[target.value]);
+    update();
+  });
+  pick(networks[0]);
+  const { pixels, label } = groups[0].examples[given.first];
+  paper.lay(pixels, label);
+}
+
+start("draw", mount);

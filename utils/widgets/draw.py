@@ -1,21 +1,49 @@
-"""A page to draw a digit on as HTML: networks and examples packed into text, and their script.
+"""A sheet to draw a digit on, and what networks make of it.
 
-`utils.players.draw_a_digit` shows it. What happens in the page stands in ``draw.js``; here networks
-are taken apart into what it needs, and the picture is drawn that stands there where no script runs.
+What happens in the page stands in ``draw.js``; here networks are taken apart into what it needs,
+and the picture is drawn that is shown where no script runs.
 """
 
 import base64
-import html
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from utils import figures
 from utils.theory.reference import softmax
+from utils.widgets import page
 
-_HERE = Path(__file__).parent
+
+def draw_a_digit(
+    networks: Mapping[str, object],
+    examples: Mapping[str, tuple[Sequence[int], np.ndarray]],
+    first: int = 0,
+) -> None:
+    """Show a sheet to draw a digit on, and everything that trained networks compute from it.
+
+    Parameters
+    ----------
+    networks : mapping of str to keras.Model
+        Name and network: layers in a row, from images of shape (28, 28, 1) with pixels in 0..1 to
+        ten logits. Convolutions, poolings, batch norm, ReLU, dropout, flatten and dense layers.
+    examples : mapping of str to (sequence of int, ndarray)
+        Title of a group, and its labels and images, of shape (labels, 28, 28) in uint8.
+    first : int
+        Place in the first group of the example that a reader finds on the sheet.
+
+    Raises
+    ------
+    ValueError
+        When a network has another shape or a layer that is not known here, or the examples are not
+        as above.
+
+    Notes
+    -----
+    The networks run in the page: they need no kernel. Works where `slider` works; without
+    JavaScript a picture of the first example is shown.
+    """
+    markup, alt = draw_html(networks, examples, first)
+    page.show(markup, f"draw a digit: {alt}")
 
 
 def draw_html(
@@ -28,7 +56,7 @@ def draw_html(
     Parameters
     ----------
     networks, examples, first
-        As for `utils.players.draw_a_digit`.
+        As for `draw_a_digit`.
 
     Returns
     -------
@@ -57,13 +85,7 @@ def draw_html(
         "examples": groups,
     }
     drawn, alt = _picture(next(iter(networks.values())), np.asarray(start[1])[first])
-    packed = html.escape(json.dumps(data, separators=(",", ":")))
-    style, script = ((_HERE / f"draw.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    return (
-        f'<style>\n{style}</style><div class="draw" role="group" aria-label="Draw a digit" '
-        f'data-networks="{packed}">{drawn}</div><script type="module">\n{script}</script>',
-        alt,
-    )
+    return page.whole("draw", "Draw a digit", data, drawn), alt
 
 
 def described(model) -> dict:
@@ -195,13 +217,17 @@ def _pack(array: np.ndarray) -> dict:
 def _picture(network, image: np.ndarray) -> tuple[str, str]:
     """Draw an example and its probabilities as SVG, and say what is to be seen."""
     pixels = image.astype("float32") / 255
-    logits = network.predict(pixels[None, :, :, None], verbose=0)
-    shares = softmax(logits.astype(float))[0]
     made, axes = figures.figure(6, 2.6, ncols=2, width_ratios=[1, 1.4])
     figures.image(axes[0, 0], pixels, "A test digit")
-    bars = axes[0, 1]
-    bars.barh(range(10), shares, color=figures.COLOURS[0])
+    bars, alt = axes[0, 1], "An empty image, to draw a digit on."
+    if pixels.any():
+        logits = network.predict(pixels[None, :, :, None], verbose=0)
+        shares = softmax(logits.astype(float))[0]
+        bars.barh(range(10), shares, color=figures.COLOURS[0])
+        alt = (
+            "A digit and the probabilities that a network gives it: "
+            f"{shares.argmax()} has the most."
+        )
     bars.set(yticks=range(10), xlim=(0, 1), xlabel="probability")
     bars.invert_yaxis()
-    alt = f"A digit and the probabilities that a network gives it: {shares.argmax()} has the most."
     return f'<div class="figure">{figures.to_svg(made, alt)}</div>', alt

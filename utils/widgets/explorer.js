@@ -1,11 +1,7 @@
 // A convolution to take apart: change its settings and numbers, point at an output cell, and see
 // the window, the products and the sum behind it.
 //
-// utils/explorer.py writes this module into a cell's output, with a picture of the first state, whose
-// place it takes. What is exported is arithmetic, and needs no page.
-
-const range = (count) => Array.from({ length: count }, (_, index) => index);
-const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+// It takes the place of a picture of the first state. What is exported is arithmetic, and needs no page.
 
 // ---- Sizes along one axis: all settings are the same on both
 
@@ -91,7 +87,7 @@ export function sentence(state, laid, at) {
   const { channels, filters } = state.settings, window = factors(state, laid, at);
   const sums = channelSums(window), bias = state.bias[at.filter];
   let terms = window.flat(2).map(({ x, w }) => `${factor(x)}·${factor(w)}`);
-  if (channels > 1) terms = sums.map((each, c) => `${factor(each)} (channel ${c + 1})`);
+  if (channels > 1) terms = sums.map((part, c) => `${factor(part)} (channel ${c + 1})`);
   else if (terms.length > 9) terms = [...terms.slice(0, 3), "…", terms.at(-1)];
   return `output${numbered(filters, at.filter, ",")} row ${at.row + 1}, column ${at.column + 1}: ` +
     `${terms.join(" + ")} + bias ${written(bias)} = ${written(sum(sums) + bias)}`;
@@ -119,22 +115,7 @@ const NAMES = { size: "Input size", kernel: "Kernel size", stride: "Stride", pad
 
 // ---- Drawing
 
-// JupyterLab takes keys for its own shortcuts, arrows among them, unless what has the focus says so.
-const OWN_KEYS = "data-lm-suppress-shortcuts";
-
 const UNIT = 30, WIDE = 44, MARGIN = 3;
-const SHADES = ["053061", "2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", "fddbc7", "f4a582",
-  "d6604d", "b2182b", "67001f"].map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-
-/* Red, green and blue of a share from -1 to 1: matplotlib's RdBu_r, which the figures have. */
-export function shade(share) {
-  const place = (share + 1) * 5, below = Math.min(Math.floor(place), 9);
-  return SHADES[below].map((from, c) => Math.round(from + (SHADES[below + 1][c] - from) * (place - below)));
-}
-
-// Of the map its middle alone, so that frames and numbers stand out.
-const SOFT = 0.65;
-const topOf = (numbers) => Math.max(...numbers.flat(3).map(Math.abs), 1e-12);
 
 function label(x, y, text, colour, room, most = 14) {
   const size = Math.min(most, room / (0.6 * text.length)).toFixed(1);
@@ -144,8 +125,7 @@ function label(x, y, text, colour, room, most = 14) {
 function cell(row, column, value, top, kind, attributes, product) {
   const unit = product ? WIDE : UNIT, x = column * unit, y = row * unit, text = written(value);
   const colour = shade(SOFT * value / top), room = unit - 6, middle = x + unit / 2;
-  const light = sum([0.2126, 0.7152, 0.0722].map((part, c) => part * (colour[c] / 255) ** 2.2));
-  const ink = light < 0.18 ? "#fff" : "#000";
+  const ink = inkOn(colour);
   return `<g class="xp-cell xp-${kind}" ${attributes}><rect x="${x + 2}" y="${y + 2}" ` +
     `width="${unit - 4}" height="${unit - 4}" rx="${kind === "output" ? 10 : 1}" ` +
     `fill="rgb(${colour})"/>${product ? label(middle, y + unit * 0.3, product, ink, room, 11) +
@@ -209,7 +189,7 @@ function drawings(state, laid, at, stops) {
     .map((rows) => rows.slice(0, side).map((cells) => cells.slice(0, side)));
   const inputs = cut(image, size), kernels = cut(weights[at.filter], kernel);
   const window = factors(state, laid, at), sums = channelSums(window), outputs = convolve(state, laid);
-  const [topIn, topKernel, topOut] = [inputs, kernels, outputs].map(topOf);
+  const [topIn, topKernel, topOut] = [inputs, kernels, outputs].map((grids) => topOf(grids.flat(2)));
   const topProduct = topOf(window.flat(2).map(({ x, w }) => x * w));
   const start = Math.min(0, laid.real[0]), count = Math.max(laid.wide, laid.real.at(-1) + 1) - start;
   const [zeros, crosses] = surroundings(settings, laid, start, count);
@@ -254,9 +234,7 @@ function morph(old, fresh) {
 
 // ---- The page
 
-const PLAY = "M4 2v12l10-6z", PAUSE = "M3 2h4v12H3zM9 2h4v12H9z", PACE = 1500, MOST = 999;
-const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-  Home: [0, -99], End: [0, 99] };
+const MOST = 999, MOVES = { ...ARROWS, Home: [0, -99], End: [0, 99] };
 
 function skeleton(limits) {
   const number = (name) => `<label>${NAMES[name]} <input type="number" name="${name}" ` +
@@ -269,55 +247,48 @@ function skeleton(limits) {
     `type="checkbox" name="transposed"> Transposed</label><label><span></span> <input type="number" ` +
     `name="bias" step="any"></label>${button("Reset")}</div><p class="xp-facts"></p>` +
     `<p class="xp-note" role="status"></p><div class="xp-steps" role="group" aria-label="Output cell">` +
-    `${button("Back")}<button type="button" name="play" class="play" aria-label="Play"><svg ` +
-    `viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><path fill="currentColor"/></svg>` +
-    `</button>${button("Step")}</div><div class="xp-grids"><div></div><div></div></div>` +
+    `${button("Back")}${PLAY_BUTTON}${button("Step")}</div><div class="xp-grids"><div></div><div></div></div>` +
     `<p class="xp-sum" role="status"></p><p class="xp-hint">Point at an output cell, or go there with ` +
     `the arrow keys. To change a number of the input or the kernel, click on it, or go there and type. ` +
     `Crossed out is what no window reads.</p>`;
 }
 
-function mount(root) {
-  const { limits, ...first } = JSON.parse(root.dataset.settings);
-  const names = Object.keys(limits), at = { filter: 0, row: 0, column: 0 }, stops = {};
-  let state, laid, timer;
-  root.innerHTML = skeleton(limits);
-  for (const each of root.querySelectorAll("input, select, button")) {
-    each.setAttribute(OWN_KEYS, "");
-    each.autocomplete = "off"; // After a reload Firefox would bring back old settings.
-  }
-  const get = (selector) => root.querySelector(selector), control = (name) => get(`[name="${name}"]`);
-  const grids = get(".xp-grids"), bias = control("bias"), play = control("play");
-  // Whoever asked for less motion steps by hand.
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+/* The text of a note; a problem is set apart. */
+function say(root, text, problem = false) {
+  const note = root.querySelector(".xp-note");
+  note.textContent = text;
+  note.classList.toggle("xp-problem", problem);
+}
 
-  function say(text, problem = false) {
-    get(".xp-note").textContent = text;
-    get(".xp-note").classList.toggle("xp-problem", problem);
-  }
+/* Say the output size, the layers of Keras, and what else there is to know of the settings. */
+function explain(root, { state, laid }) {
+  const { layers, notes } = keras(state.settings), last = laid.unused;
+  root.querySelector(".xp-facts").innerHTML = `Output size ${laid.formula}. In Keras: ` +
+    `${layers.map((layer) => `<code>${layer}</code>`).join(", then ")}.`;
+  const many = last > 1 ? `${last} rows and columns` : "row and column";
+  if (last) notes.unshift(`The last ${many} are in no window.`);
+  say(root, notes.join(" "));
+}
 
-  function show() {
-    const fresh = document.createElement("div");
-    fresh.innerHTML = drawings(state, laid, at, stops);
-    morph(grids, fresh);
-    get(".xp-sum").textContent = sentence(state, laid, at);
-    bias.previousElementSibling.textContent = `Bias${numbered(state.settings.filters, at.filter)}`;
-    // Not while a reader types: "1." is 1 already.
-    if (parseFloat(bias.value) !== state.bias[at.filter]) bias.value = state.bias[at.filter];
-  }
+/* Draw everything anew. `view` is what the parts of the page share: the state, how it is laid out, the
+   output cell `at` which a reader is, and the cells `stops` to which Tab leads in each drawing. */
+function show(root, { state, laid, at, stops }) {
+  const fresh = document.createElement("div"), bias = root.querySelector('[name="bias"]');
+  fresh.innerHTML = drawings(state, laid, at, stops);
+  morph(root.querySelector(".xp-grids"), fresh);
+  root.querySelector(".xp-sum").textContent = sentence(state, laid, at);
+  bias.previousElementSibling.textContent = `Bias${numbered(state.settings.filters, at.filter)}`;
+  // Not while a reader types: "1." is 1 already.
+  if (parseFloat(bias.value) !== state.bias[at.filter]) bias.value = state.bias[at.filter];
+}
 
-  function explain() {
-    const { layers, notes } = keras(state.settings), last = laid.unused;
-    get(".xp-facts").innerHTML = `Output size ${laid.formula}. In Keras: ` +
-      `${layers.map((layer) => `<code>${layer}</code>`).join(", then ")}.`;
-    const many = last > 1 ? `${last} rows and columns` : "row and column";
-    if (last) notes.unshift(`The last ${many} are in no window.`);
-    say(notes.join(" "));
-  }
+/* The controls of the settings and of the bias. Returned is what puts them to a state's settings. */
+function settingControls(root, view, limits, stop) {
+  const names = Object.keys(limits), control = (name) => root.querySelector(`[name="${name}"]`);
+  const bias = control("bias");
 
-  /* Take over what the controls say. What cannot be is said, and then nothing is drawn. */
-  function read() {
-    stop();
+  /* What the controls say: the settings, and the names of those that are out of their limits. */
+  function chosen() {
     const settings = { transposed: control("transposed").checked }, kind = control("kind").value;
     for (const name of names) settings[name] = parseFloat(control(name).value);
     control("padding").parentElement.hidden = kind !== "number";
@@ -326,153 +297,160 @@ function mount(root) {
       const [least, most] = limits[name], value = settings[name];
       return typeof value !== "string" && !(Number.isInteger(value) && value >= least && value <= most);
     });
-    const next = faults.length ? {} : plan(settings);
-    for (const name of names) control(name).setAttribute("aria-invalid", faults.includes(name));
-    const text = next.error ?? faults.map((name) => `${NAMES[name]} must be a whole number from ` +
-      `${limits[name].join(" to ")}.`).join(" ");
-    for (const each of ["grids", "steps", "facts", "sum", "hint"]) get(`.xp-${each}`).hidden = text;
-    if (text) return say(text, true);
-    [state.settings, laid] = [settings, next];
-    at.filter = Math.min(at.filter, settings.filters - 1);
-    for (const axis of ["row", "column"]) at[axis] = Math.min(at[axis], laid.outputs - 1);
-    Object.keys(stops).forEach((name) => delete stops[name]);
-    show();
-    return explain();
+    return { settings, faults };
   }
 
-  function reset() {
-    state = structuredClone(first);
-    Object.assign(at, { filter: 0, row: 0, column: 0 });
-    const { padding, transposed } = state.settings, width = typeof padding === "number" ? padding : 1;
-    for (const name of names) control(name).value = name === "padding" ? width : state.settings[name];
+  /* Take over what the controls say. What cannot be is said, and then nothing is drawn. */
+  function read() {
+    stop();
+    const { settings, faults } = chosen(), next = faults.length ? {} : plan(settings);
+    for (const name of names) control(name).setAttribute("aria-invalid", faults.includes(name));
+    const problem = next.error ?? faults.map((name) => `${NAMES[name]} must be a whole number from ` +
+      `${limits[name].join(" to ")}.`).join(" ");
+    for (const part of ["grids", "steps", "facts", "sum", "hint"]) {
+      root.querySelector(`.xp-${part}`).hidden = problem;
+    }
+    if (problem) return say(root, problem, true);
+    view.state.settings = settings;
+    Object.assign(view, { laid: next, stops: {} });
+    view.at.filter = Math.min(view.at.filter, settings.filters - 1);
+    for (const axis of ["row", "column"]) view.at[axis] = Math.min(view.at[axis], next.outputs - 1);
+    show(root, view);
+    return explain(root, view);
+  }
+
+  root.querySelector(".xp-controls").addEventListener("input", ({ target }) => {
+    if (target !== bias) return read();
+    const value = parseFloat(bias.value), good = Math.abs(value) <= MOST;
+    bias.setAttribute("aria-invalid", !good);
+    if (!good) return say(root, `Bias must be a number from −${MOST} to ${MOST}.`, true);
+    view.state.bias[view.at.filter] = value;
+    return read();
+  });
+
+  return function put({ padding, transposed, ...numbers }) {
+    const width = typeof padding === "number" ? padding : 1;
+    for (const name of names) control(name).value = name === "padding" ? width : numbers[name];
     control("kind").value = padding === width ? "number" : padding;
     control("transposed").checked = transposed;
     read();
-  }
+  };
+}
 
-  function point(filter, row, column) {
-    if (at.filter === filter && at.row === row && at.column === column) return;
-    Object.assign(at, { filter, row, column });
-    show();
-  }
+/* Open a field over a cell of the input or the kernel, with `text` or the cell's own number in it. */
+function edit(root, view, { cell, kind, number, row, column }, text) {
+  const { state, at } = view, values = (kind === "input" ? state.image : state.weights[at.filter])[number];
+  const box = cell.getBoundingClientRect(), around = root.getBoundingClientRect();
+  const [name] = cell.getAttribute("aria-label").split(":"), editor = document.createElement("input");
+  const close = (keep) => {
+    editor.onblur = null;
+    editor.remove();
+    const typed = editor.value.trim().replace(",", ".").replace("−", "-"), value = Number(typed);
+    const good = typed !== "" && Math.abs(value) <= MOST;
+    if (keep && good) values[row][column] = value;
+    show(root, view);
+    explain(root, view);
+    if (keep && !good) {
+      say(root, `“${editor.value}” is no number from −${MOST} to ${MOST}; ${name} stays ` +
+        `${written(values[row][column])}.`, true);
+    }
+  };
+  editor.className = "xp-editor";
+  editor.setAttribute(OWN_KEYS, "");
+  editor.value = text ?? values[row][column];
+  editor.setAttribute("aria-label", name);
+  editor.style.cssText = `left:${Math.min(box.left - around.left, around.width - 52)}px;` +
+    `top:${box.top - around.top}px;width:${box.width}px;height:${box.height}px`;
+  editor.onblur = () => close(true);
+  editor.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    close(event.key === "Enter");
+    cell.focus();
+  };
+  root.append(editor);
+  editor.focus();
+  if (text === undefined) editor.select();
+}
 
-  /* Go on by so many output cells, and say whether the last one is reached. */
-  function step(by) {
-    const n = laid.outputs, count = n * n * state.settings.filters;
-    const index = ((at.filter * n + at.row) * n + at.column + by + count) % count;
-    point(Math.floor(index / (n * n)), Math.floor(index / n) % n, index % n);
-    return index === count - 1;
-  }
+/* The cell an event is about: its part, "input", "kernel" or "output", and where it stands. */
+function cellOf({ target }) {
+  const cell = target.closest(".xp-cell[tabindex]");
+  if (!cell) return {};
+  const name = cell.closest("[data-part]").dataset.part, [kind, number] = name.split("-");
+  return { cell, name, kind, number: +number, row: +cell.dataset.row, column: +cell.dataset.column };
+}
 
-  function stop() {
-    clearInterval(timer);
-    timer = undefined;
-    dress();
-  }
+/* Go to an output cell. */
+function point(root, view, filter, row, column) {
+  const { at } = view;
+  if (at.filter === filter && at.row === row && at.column === column) return;
+  view.at = { filter, row, column };
+  show(root, view);
+}
 
-  function dress() {
-    play.hidden = calm.matches;
-    play.setAttribute("aria-pressed", timer !== undefined);
-    play.querySelector("path").setAttribute("d", timer === undefined ? PLAY : PAUSE);
-  }
+/* Go on by so many output cells, and say whether the last one is reached. */
+function step(root, view, by) {
+  const { laid: { outputs: n }, at, state } = view, count = n * n * state.settings.filters;
+  const index = ((at.filter * n + at.row) * n + at.column + by + count) % count;
+  point(root, view, Math.floor(index / (n * n)), Math.floor(index / n) % n, index % n);
+  return index === count - 1;
+}
 
-  // An explorer that has left its page, as when its cell runs again, stops by itself.
-  const tick = () => { if (!root.isConnected || step(1)) stop(); };
-
-  /* The cell an event is about: its part, "input", "kernel" or "output", and where it stands. */
-  function found({ target }) {
-    const cell = target.closest(".xp-cell[tabindex]");
-    if (!cell) return {};
-    const name = cell.closest("[data-part]").dataset.part, [kind, number] = name.split("-");
-    return { cell, name, kind, number: +number, row: +cell.dataset.row, column: +cell.dataset.column };
-  }
-
-  function edit({ cell, kind, number, row, column }, text) {
-    stop();
-    const values = (kind === "input" ? state.image : state.weights[at.filter])[number];
-    const box = cell.getBoundingClientRect(), around = root.getBoundingClientRect();
-    const [name] = cell.getAttribute("aria-label").split(":"), editor = document.createElement("input");
-    const close = (keep) => {
-      editor.onblur = null;
-      editor.remove();
-      const typed = editor.value.trim().replace(",", ".").replace("−", "-"), value = Number(typed);
-      const good = typed !== "" && Math.abs(value) <= MOST;
-      if (keep && good) values[row][column] = value;
-      show();
-      explain();
-      if (keep && !good) {
-        say(`“${editor.value}” is no number from −${MOST} to ${MOST}; ${name} stays ` +
-          `${written(values[row][column])}.`, true);
-      }
-    };
-    editor.className = "xp-editor";
-    editor.setAttribute(OWN_KEYS, "");
-    editor.value = text ?? values[row][column];
-    editor.setAttribute("aria-label", name);
-    editor.style.cssText = `left:${Math.min(box.left - around.left, around.width - 52)}px;` +
-      `top:${box.top - around.top}px;width:${box.width}px;height:${box.height}px`;
-    editor.onblur = () => close(true);
-    editor.onkeydown = (event) => {
-      if (event.key !== "Enter" && event.key !== "Escape") return;
-      close(event.key === "Enter");
-      cell.focus();
-    };
-    root.append(editor);
-    editor.focus();
-    if (text === undefined) editor.select();
-  }
-
+/* Pointer and keys on the cells: an output cell is pointed at, any other number is changed. */
+function cellKeys(root, view, player) {
+  const grids = root.querySelector(".xp-grids");
   const visit = (event) => {
-    const { kind, name, number, row, column } = found(event);
-    if (kind === "output" && timer === undefined) point(number, row, column);
+    const { kind, name, number, row, column } = cellOf(event);
+    if (kind === "output" && !player.playing()) point(root, view, number, row, column);
     else if (kind && kind !== "output" && event.type === "focusin") {
-      stops[name] = { row, column };
-      show();
+      view.stops[name] = { row, column };
+      show(root, view);
     }
   };
   grids.addEventListener("pointerover", visit);
   grids.addEventListener("focusin", visit);
   grids.addEventListener("click", (event) => {
-    const target = found(event);
-    if (target.kind) stop();
-    if (target.kind === "output") point(target.number, target.row, target.column);
-    else if (target.kind) edit(target);
+    const target = cellOf(event);
+    if (target.kind) player.stop();
+    if (target.kind === "output") point(root, view, target.number, target.row, target.column);
+    else if (target.kind) edit(root, view, target);
   });
   grids.addEventListener("keydown", (event) => {
-    const target = found(event), move = MOVES[event.key];
-    if (!target.kind || event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = cellOf(event), move = MOVES[event.key];
+    if (!target.kind || withModifier(event)) return;
     const types = target.kind !== "output" && /^([-−\d.]|Enter)$/.test(event.key);
     if (!move && !types) return;
     event.preventDefault();
-    stop();
-    if (types) return edit(target, event.key === "Enter" ? undefined : event.key);
+    player.stop();
+    if (types) {
+      edit(root, view, target, event.key === "Enter" ? undefined : event.key);
+      return;
+    }
     const cells = target.cell.closest("svg"), last = cells.querySelectorAll("[role=row]").length - 1;
-    const [row, column] = [target.row + move[0], target.column + move[1]]
-      .map((place) => Math.min(Math.max(place, 0), last));
+    const [row, column] = [clamp(target.row + move[0], last), clamp(target.column + move[1], last)];
     cells.querySelector(`[data-row="${row}"][data-column="${column}"]`).focus();
   });
-  get(".xp-controls").addEventListener("input", ({ target }) => {
-    if (target !== bias) return read();
-    const value = parseFloat(bias.value), good = Math.abs(value) <= MOST;
-    bias.setAttribute("aria-invalid", !good);
-    if (!good) return say(`Bias must be a number from −${MOST} to ${MOST}.`, true);
-    state.bias[at.filter] = value;
-    return read();
-  });
-  control("reset").onclick = reset;
-  control("back").onclick = () => { stop(); step(-1); };
-  control("step").onclick = () => { stop(); step(1); };
-  play.onclick = () => {
-    if (timer !== undefined) return stop();
-    timer = setInterval(tick, PACE);
-    tick();
-    return dress();
+}
+
+function mount(root, { limits, ...first }) {
+  root.innerHTML = skeleton(limits);
+  for (const control of root.querySelectorAll("input, select, button")) {
+    control.setAttribute(OWN_KEYS, "");
+    control.autocomplete = "off"; // After a reload Firefox would bring back old settings.
+  }
+  const view = {}, control = (name) => root.querySelector(`[name="${name}"]`);
+  const player = playback(root, control("play"), "output cells", () => step(root, view, 1),
+    { otherButtons: true });
+  const put = settingControls(root, view, limits, player.stop);
+  const reset = () => {
+    Object.assign(view, { state: structuredClone(first), at: { filter: 0, row: 0, column: 0 } });
+    put(view.state.settings);
   };
-  calm.addEventListener("change", stop);
+  cellKeys(root, view, player);
+  control("reset").onclick = reset;
+  control("back").onclick = () => { player.stop(); step(root, view, -1); };
+  control("step").onclick = () => { player.stop(); step(root, view, 1); };
   reset();
 }
 
-document.querySelectorAll(".explorer[data-settings]").forEach((root) => {
-  if (!root.mounted) mount(root);
-  root.mounted = true;
-});
+start("explorer", mount);

@@ -1,14 +1,11 @@
-"""The convolution explorer as HTML: a picture of its first state, and the module that moves it.
+"""A convolution to take apart.
 
-`utils.players.explorer` shows it. What happens in the page stands in ``explorer.js``; here are its
-limits, its first numbers and the picture that stands there where no script runs.
+What happens in the page stands in ``explorer.js``; here are its limits, its first numbers and the
+picture that is shown where no script runs.
 """
 
-import html
-import json
 from collections.abc import Mapping
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -16,6 +13,7 @@ from matplotlib.patches import Rectangle
 from utils import figures
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
 from utils.theory.reference import conv2d, conv2d_transpose
+from utils.widgets import page
 
 LIMITS = {
     "size": (1, 10),
@@ -27,7 +25,64 @@ LIMITS = {
     "filters": (1, 3),
 }
 
-_HERE = Path(__file__).parent
+
+def explorer(
+    size: int = 5,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: str | int = "valid",
+    dilation: int = 1,
+    transposed: bool = False,
+    channels: int = 1,
+    filters: int = 1,
+    image: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    bias: float | np.ndarray = 0.0,
+) -> None:
+    """Show a convolution whose settings and numbers a reader changes, one output cell at a time.
+
+    Parameters
+    ----------
+    size, kernel : int
+        Cells along both axes of the input, 1 to 10, and of the kernel, 1 to 5.
+    stride, dilation : int
+        1 to 4, and 1 to 3.
+    padding : {"valid", "same", "full"} or int
+        See `utils.theory.arithmetic.padding_widths`; a number from 0 to 6.
+    transposed : bool
+        Start with the transposed convolution.
+    channels, filters : int
+        Channels of the input and of the output, 1 to 3.
+    image : array_like, shape (size, size) or (size, size, channels), optional
+        Numbers of the input; small whole ones by default.
+    weights : array_like, shape (kernel, kernel, channels, filters), optional
+        Numbers of the kernel, in ``Conv2D``'s order also for the transposed convolution, whose own
+        has its last two axes the other way round. Last axes of length 1 may be left out.
+    bias : float or array_like, shape (filters,)
+        One for all, or one for each output channel.
+
+    Raises
+    ------
+    ValueError
+        When a setting is not as above, the settings give no output, or an array does not fit them.
+
+    Notes
+    -----
+    All settings are only where a reader starts. Works where `slider` works; without JavaScript a
+    picture of the first state is shown.
+    """
+    settings = {
+        "size": size,
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "channels": channels,
+        "filters": filters,
+        "transposed": bool(transposed),
+    }
+    markup, alt = explorer_html(settings, image, weights, bias)
+    page.show(markup, f"explorer: {alt}")
 
 
 def explorer_html(
@@ -41,7 +96,7 @@ def explorer_html(
         ``size``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``channels`` and ``filters``,
         and ``transposed``, a bool.
     image, weights, bias
-        As for `utils.players.explorer`.
+        As for `explorer`.
 
     Returns
     -------
@@ -66,14 +121,7 @@ def explorer_html(
         "weights": weights.tolist(),
         "bias": bias.tolist(),
     }
-    first = html.escape(json.dumps(data, separators=(",", ":")))
-    style, script = ((_HERE / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    return (
-        f'<style>\n{style}</style><div class="explorer" role="group" '
-        f'aria-label="Convolution explorer" data-settings="{first}">{drawn}</div>'
-        f'<script type="module">\n{script}</script>',
-        alt,
-    )
+    return page.whole("explorer", "Convolution explorer", data, drawn), alt
 
 
 def _checked(settings):

@@ -1,0 +1,51 @@
+"""How a widget stands in a cell's output: style, content and script, and no other file."""
+
+import html
+import json
+from pathlib import Path
+
+from IPython.display import display
+
+_HERE = Path(__file__).parent
+
+
+def whole(kind: str, label: str, state: object, content: str) -> str:
+    """Write a widget as HTML that stands by itself.
+
+    Parameters
+    ----------
+    kind : str
+        Name of its files ``<kind>.css`` and ``<kind>.js``, and its class in the page.
+    label : str
+        Name of the widget for a screen reader.
+    state : object
+        What the script starts with, as far as JSON holds it.
+    content : str
+        What is shown where no script runs, as HTML.
+
+    Returns
+    -------
+    str
+        The same for the same arguments.
+    """
+    style = (_HERE / f"{kind}.css").read_text("utf-8")
+    script = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in ("common", kind))
+    packed = html.escape(json.dumps(state, separators=(",", ":")))
+    return (
+        f'<style>\n{style}</style><div class="{kind}" role="group" '
+        f'aria-label="{html.escape(label)}" data-state="{packed}">{content}</div>'
+        f'<script type="module">\n{script}</script>'
+    )
+
+
+def show(markup: str, words: str) -> None:
+    """Show a widget below the cell, and in words where no HTML is shown.
+
+    Parameters
+    ----------
+    markup : str
+        The widget as HTML, as `whole` gives it.
+    words : str
+        What it shows.
+    """
+    display({"text/html": markup, "text/plain": f"[{words}]"}, raw=True)
