@@ -10,9 +10,10 @@ import numpy as np
 import psutil
 from keras import layers
 
-from utils.experiments.run import Fit
+from utils.evidence import RecordFile
 
-SHORT = Fit(epochs=1, batch_size=50, train_size=100)
+# How an experiment trains that is over in a moment.
+SHORT = {"epochs": 1, "batch_size": 50, "train_size": 100}
 
 
 def net():
@@ -47,7 +48,7 @@ def draws(seeds):
 
 
 def recorded_runs(experiment_):
-    records, damaged = experiment_.record_file.read()
+    records, damaged = RecordFile.of(experiment_.name).read()
     assert damaged == []
     return records
 

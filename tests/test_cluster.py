@@ -1,14 +1,17 @@
 """Training on a Dask cluster: real schedulers and workers; some are killed, some are wrong."""
 
 import contextlib
+import copy
+import functools
+import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -17,6 +20,7 @@ from pathlib import Path
 
 import joblib
 import nbformat
+import psutil
 import pytest
 import sweeps
 from sweeps import (
@@ -33,11 +37,13 @@ from sweeps import (
 )
 
 from utils import data
-from utils.commands import notebooks as results
-from utils.experiments import run as experiment
+from utils.commands.notebooks import execute
+from utils.evidence import last_epoch
+from utils.evidence import records as evidence
+from utils.experiments import Arm, Experiment, RunError
 from utils.experiments.backends import dask as cluster
-from utils.experiments.backends.dask import ClusterError
-from utils.experiments.run import Arm, Experiment, RunError, last_epoch, run
+from utils.experiments.backends.worker import ClusterError
+from utils.paths import CHAPTERS, ROOT
 
 if not os.environ.get("CI"):
     pytest.importorskip("distributed", reason=f"needs Dask: {cluster.INSTALL}")
@@ -45,11 +51,12 @@ if not os.environ.get("CI"):
 import cloudpickle
 from distributed import Client, LocalCluster
 
-ROOT = Path(__file__).parent.parent
-
 # The workers know nothing of these files, as they know nothing of a notebook.
 for module in (sweeps, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)
+
+LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+DASK = Path(sys.executable).with_name("dask")
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +69,7 @@ def without_images(tmp_path_factory):
 def two_workers(full_mnist, without_images):
     """Start a cluster of two processes and return its client."""
     with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=":0",
-            env=without_images,
-        ) as local,
+        LocalCluster(2, threads_per_worker=1, env=without_images, **LOOPBACK) as local,
         Client(local) as client,
     ):
         yield client
@@ -76,17 +77,18 @@ def two_workers(full_mnist, without_images):
 
 @pytest.fixture
 def records(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiment, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "results")
     return tmp_path
 
 
 @contextlib.contextmanager
-def started(*arguments, **environment):
-    """Start one of Dask's own commands; it and its children are gone afterwards."""
+def started(command, folder, **environment):
+    """Start a command in a folder; it and its children are gone afterwards."""
+    folder.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "dask", *map(str, arguments)],
+        command,
         env={**os.environ, **environment},
-        cwd=tempfile.gettempdir(),  # Python would look for `utils` here first.
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -102,14 +104,22 @@ def started(*arguments, **environment):
 @contextlib.contextmanager
 def scheduler(folder):
     where = folder / "scheduler.json"
-    options = ("--scheduler-file", where, "--host", "127.0.0.1", "--port", 0, "--no-dashboard")
-    with started("scheduler", *options) as process:
-        wait_for(lambda: where.exists() and where.read_text().strip().endswith("}"))
-        yield json.loads(where.read_text())["address"], process
+    options = ("--host=127.0.0.1", "--port=0", "--dashboard-address=127.0.0.1:0")
+    command = [DASK, "scheduler", "--scheduler-file", where, *options]
+    with started(command, folder / "empty") as process:
+        wait_for(lambda: where.exists() and where.read_text(encoding="utf-8").strip()[-1:] == "}")
+        yield json.loads(where.read_text(encoding="utf-8"))["address"], process
 
 
-def a_worker(address, *options, **environment):
-    return started("worker", address, "--no-dashboard", *options, **environment)
+def a_worker(address, folder, *options, dask=(DASK,), **environment):
+    options = ("--host=127.0.0.1", "--dashboard-address=127.0.0.1:0", *options)
+    return started([*dask, "worker", address, *options], folder, **environment)
+
+
+@pytest.fixture(scope="module")
+def bare_scheduler(tmp_path_factory):
+    with scheduler(tmp_path_factory.mktemp("scheduler")) as (address, _):
+        yield address
 
 
 # The same runs
@@ -117,14 +127,16 @@ def a_worker(address, *options, **environment):
 
 NOTEBOOK = (
     """
-    import utils
+    import os
     from pathlib import Path
-    import keras, os
-    from keras import layers
-    from utils.experiments import run as experiment
-    from utils.experiments.run import Arm, Experiment, Fit, run
 
-    experiment.RESULTS = Path("on the cluster")
+    import keras
+    from keras import layers
+
+    from utils.evidence import RecordFile, records
+    from utils.experiments import Arm, Experiment
+
+    records.RESULTS = Path("on the cluster")
     UNITS = 10
 
 
@@ -149,27 +161,26 @@ NOTEBOOK = (
 
     two = Experiment(
         "two",
-        "a-claim",
         {"plain": lambda: dense(UNITS), "noisy": Arm(lambda: dense(UNITS), noisy)},
+        epochs=2,
+        batch_size=32,
+        train_size=200,
         seeds=3,
-        fit=Fit(epochs=2, batch_size=32, train_size=200),
-        measures={"process": process},
+        metrics={"process": process},
     )
-    there = run(two)
+    there = two.run().best
     """,
     """
-    from utils.experiments.run import recorded
-
-    assert recorded(two).complete
+    assert two.recorded().complete
     assert len(set(there["process"].dropna()) - {os.getpid()}) == 2
-    assert {r["machine"]["threads"] for r in two.record_file.read()[0]} == {1}
+    assert {run["machine"]["threads"] for run in RecordFile.of("two").read()[0]} == {1}
     """,
     """
     import pandas as pd
 
     del os.environ["MNIST_SCHEDULER"]
-    experiment.RESULTS = Path("in this process")
-    here = run(two)
+    records.RESULTS = Path("in this process")
+    here = two.run().best
     assert set(here["process"].dropna()) == {os.getpid()}
     differing = ["seconds", "process"]
     pd.testing.assert_frame_equal(
@@ -186,7 +197,7 @@ def test_a_notebook_trains_on_the_workers_and_gets_the_same_bits(
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(variable, "1")  # As many as each of the workers has.
-    results.execute(tmp_path / "a.ipynb", "full", scheduler=two_workers.scheduler.address)
+    execute(tmp_path / "a.ipynb", "full", scheduler=two_workers.scheduler.address)
 
 
 def test_the_images_travel_once_and_with_no_run(two_workers, records, full_mnist, monkeypatch):
@@ -205,13 +216,14 @@ def test_the_images_travel_once_and_with_no_run(two_workers, records, full_mnist
     files = []
     for name in ("first", "second"):
         with joblib.parallel_config(backend="dask"):
-            frame = run(Experiment(name, "c", {"a": net}, 4, SHORT), "full")
-        assert len(frame) == 4
+            assert len(Experiment(name, {"a": net}, seeds=4, **SHORT).run("full").best) == 4
         files.append(two_workers.run(received))
     assert files[0] == files[1] and len(files[0]) == 2
     assert {file[3] for file in files[0].values()} == {full_mnist.read_bytes()}
     assert len({file[0] for file in files[0].values()} | {str(full_mnist)}) == 3
     assert len(sizes) == 8 and max(sizes) < 5_000 < full_mnist.stat().st_size / 100
+    # Only the processes that train have TensorFlow.
+    assert set(two_workers.run(lambda: "tensorflow" in sys.modules).values()) == {False}
 
 
 # What goes wrong in an arm
@@ -229,13 +241,14 @@ def test_a_failing_arm_is_named_and_the_finished_runs_are_kept(two_workers, reco
             time.sleep(0.1)
         return broken(split, rng)
 
-    experiment_ = Experiment("x", "c", {"good": net, "bad": Arm(net, fails_later)}, [0], SHORT)
+    arms = {"good": net, "bad": Arm(net, fails_later)}
+    experiment = Experiment("x", arms, seeds=[0], **SHORT)
     with (
         pytest.raises(RunError, match="^arm 'bad', seed 0: OSError: it is broken") as caught,
         joblib.parallel_config(backend="dask"),
     ):
-        run(experiment_, "full")
-    assert [each["arm"] for each in recorded_runs(experiment_)] == ["good"]
+        experiment.run("full")
+    assert [run["arm"] for run in recorded_runs(experiment)] == ["good"]
     assert "in broken\n" in str(caught.value.__cause__)  # The traceback of the worker.
 
 
@@ -254,7 +267,7 @@ def test_what_cannot_travel_is_named_before_anything_trains(two_workers, records
     ):
         arms = {"good": Arm(net, noting(records, 0)), "bad": Arm(net, prepare)}
         with pytest.raises(ClusterError, match=message), joblib.parallel_config(backend="dask"):
-            run(Experiment("x", "c", arms, 1, SHORT), "quick")
+            Experiment("x", arms, seeds=1, **SHORT).run("quick")
     assert notes(records, "begin") == []
 
 
@@ -262,8 +275,7 @@ def test_what_cannot_travel_is_named_before_anything_trains(two_workers, records
 
 
 def test_killed_workers_are_made_good(two_workers, records):
-    arm = Arm(net, noting(records, 0.5))
-    experiment_ = Experiment("x", "c", {"a": arm}, 10, SHORT)
+    experiment = Experiment("x", {"a": Arm(net, noting(records, 0.5))}, seeds=10, **SHORT)
     workers = set(two_workers.run(os.getpid).values())
     killed = []
 
@@ -272,22 +284,22 @@ def test_killed_workers_are_made_good(two_workers, records):
         _, trainer, worker = wait_for(lambda: under_way(records))[0]
         os.kill(worker, signal.SIGKILL)
         killed.extend([worker, trainer])
-        others = wait_for(lambda: [run_ for run_ in under_way(records) if run_[2] != worker])
+        others = wait_for(lambda: [run for run in under_way(records) if run[2] != worker])
         os.kill(others[0][1], signal.SIGKILL)
         killed.append(others[0][1])
 
     killer = threading.Thread(target=kill)
     killer.start()
     with joblib.parallel_config(backend="dask"):
-        frame = run(experiment_, "full")
+        frame = experiment.run("full").best
     killer.join()
     assert len(killed) == 3 and killed[0] in workers
     assert killed[0] not in two_workers.run(os.getpid).values()
     wait_for(lambda: not any(map(is_alive, killed)))  # A trainer ends with its worker.
-    begun, ended = (Counter(each[0] for each in notes(records, kind)) for kind in ("begin", "end"))
+    begun, ended = (Counter(note[0] for note in notes(records, kind)) for kind in ("begin", "end"))
     assert set(begun) == set(ended) == draws(10)
     assert sorted(begun.values()) == [*8 * [1], 2, 2] and set(ended.values()) == {1}
-    assert sorted(each["seed"] for each in recorded_runs(experiment_)) == list(range(10))
+    assert sorted(run["seed"] for run in recorded_runs(experiment)) == list(range(10))
     assert sorted(last_epoch(frame)["seed"]) == list(range(10))
 
 
@@ -298,7 +310,7 @@ def deadly(victim):
 @pytest.mark.parametrize(
     ("victim", "message"),
     [
-        ("trainer", r"^it: on worker tcp://\S+ the process that trained it ended with status -9 "),
+        ("trainer", r"^it: on worker tcp://\S+ the process that trained it ended with status -9\b"),
         ("worker", "^it: 4 workers died while they had this run, the last of them tcp://"),
     ],
 )
@@ -311,16 +323,22 @@ def test_what_kills_whoever_runs_it_is_given_up(two_workers, full_mnist, victim,
 def test_a_lost_scheduler_is_one_error_and_the_finished_runs_are_kept(
     full_mnist, without_images, records, capfd
 ):
-    long = Experiment("long", "c", {"a": Arm(net, noting(records, 60))}, 3, SHORT)
     (records / "short").mkdir()
-    short = Experiment("short", "c", {"a": Arm(net, noting(records / "short", 0.5))}, 6, SHORT)
+    long, short = (
+        Experiment(name, {"a": Arm(net, noting(folder, seconds))}, seeds=seeds, **SHORT)
+        for name, folder, seconds, seeds in (
+            ("long", records, 60, 3),
+            ("short", records / "short", 0.5, 6),
+        )
+    )
     said = []
 
     def start_worker():
         try:
             wait_for(lambda: said.append(capfd.readouterr().err) or "has no workers" in said[-1])
         finally:
-            stack.enter_context(a_worker(address, "--nthreads", 2, **without_images))
+            worker = a_worker(address, records / "worker", "--nthreads=2", **without_images)
+            stack.enter_context(worker)
 
     with (
         scheduler(records) as (address, process),
@@ -332,13 +350,13 @@ def test_a_lost_scheduler_is_one_error_and_the_finished_runs_are_kept(
         starting.start()
         interrupting = when(lambda: notes(records, "begin"), os.kill, os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            run(long, "full")
+            long.run("full")
         starting.join()
         interrupting.join()
         assert f"The scheduler at {address} has no workers yet" in "".join(said)
         killing = when(lambda: len(recorded_runs(short)) == 2, process.kill)
         with pytest.raises(ClusterError, match=f"the scheduler at {address} was lost.* are kept"):
-            run(short, "full")
+            short.run("full")
         killing.join()
     # What was interrupted was not trained to its end, and what had not begun never did.
     assert len(notes(records, "begin")) == 1 and not notes(records, "end")
@@ -348,19 +366,13 @@ def test_a_lost_scheduler_is_one_error_and_the_finished_runs_are_kept(
     assert [path.name.split()[0] for path in order] == (["begin", "end"] * 6)[: len(order)]
     assert begun[: len(ended)] == ended
     done = recorded_runs(short)
-    assert 2 <= len(done) < 6 and {each["machine"]["threads"] for each in done} == {2}
-    assert len(last_epoch(run(short, "full"))) == 6 and len(recorded_runs(short)) == 6
-
-
-@pytest.fixture(scope="module")
-def bare_scheduler(tmp_path_factory):
-    with scheduler(tmp_path_factory.mktemp("scheduler")) as (address, _):
-        yield address
+    assert 2 <= len(done) < 6 and {run["machine"]["threads"] for run in done} == {2}
+    assert len(last_epoch(short.run("full").best)) == 6 and len(recorded_runs(short)) == 6
 
 
 def changed_course(folder):
     shutil.copytree(ROOT / "utils", folder / "utils")
-    with open(folder / "utils" / "data.py", "a") as file:
+    with open(folder / "utils" / "data" / "mnist.py", "a", encoding="utf-8") as file:
         file.write("# changed\n")
 
 
@@ -378,11 +390,11 @@ def other_images(folder):
     [
         (
             changed_course,
-            r"cannot train: it differs .*: utils\.data \(\w+ there, \w+ here\)\. Both",
+            r"cannot train: it differs .*: utils\.data\.mnist \(\w+ there, \w+ here\)\. Both",
         ),
         (
             no_course,
-            r"could not take it \(.*No module named 'utils.worker'.*is the course installed",
+            r"could not take it \(.*No module named 'utils\.\w+'.*is the course installed",
         ),
         (other_images, "cannot train: DataError: Full MNIST could not be loaded"),
     ],
@@ -392,23 +404,42 @@ def test_a_worker_that_would_train_something_else_records_nothing(
 ):
     make(records)
     monkeypatch.setenv("MNIST_SCHEDULER", bare_scheduler)
-    experiment_ = Experiment("x", "c", {"a": Arm(net, noting(records, 0))}, 1, SHORT)
+    experiment = Experiment("x", {"a": Arm(net, noting(records, 0))}, seeds=1, **SHORT)
+    environment = {"PYTHONPATH": str(records), **without_images}
     with (
-        a_worker(bare_scheduler, "--no-nanny", PYTHONPATH=str(records), **without_images),
+        a_worker(bare_scheduler, records / "empty", "--no-nanny", **environment),
         pytest.raises(ClusterError, match=f"^arm 'a', seed 0: .*{message}"),
     ):
-        run(experiment_, "full")
-    assert recorded_runs(experiment_) == notes(records, "begin") == []
+        experiment.run("full")
+    assert recorded_runs(experiment) == notes(records, "begin") == []
+
+
+def where(module):
+    return importlib.import_module(module).__file__
+
+
+@pytest.mark.parametrize(
+    ("dask", "module"), [([DASK], "re"), ([sys.executable, "-m", "dask"], "colorsys")]
+)
+def test_what_lies_in_the_folder_of_a_worker_is_not_run(dask, module, bare_scheduler, tmp_path):
+    (tmp_path / f"{module}.py").write_text("import os; os._exit(7)", encoding="utf-8")
+    with (
+        a_worker(bare_scheduler, tmp_path, "--no-nanny", dask=dask),
+        cluster.connect(bare_scheduler) as client,
+    ):
+        client.wait_for_workers(1, timeout=100)
+        (found,) = cluster.train(client, where, [("it", (module,))], data.load_mnist("quick"))
+    assert Path(found) == Path(where(module))
 
 
 def test_workers_that_are_threads_of_this_process_are_refused():
     with (
-        LocalCluster(1, processes=False, dashboard_address=":0") as local,
+        LocalCluster(1, processes=False, dashboard_address="127.0.0.1:0") as local,
         Client(local),
         joblib.parallel_config(backend="dask"),
         pytest.raises(ClusterError, match="threads of this process; allowed are"),
     ):
-        run(Experiment("x", "c", {"a": net}, 1, SHORT), "quick")
+        Experiment("x", {"a": net}, seeds=1, **SHORT).run("quick")
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
@@ -417,11 +448,11 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()  # It takes the call, and says nothing.
         closed.bind(("127.0.0.1", 0))
-        for each in (silent, closed):
-            address = f"tcp://127.0.0.1:{each.getsockname()[1]}"
+        for end in (silent, closed):
+            address = f"tcp://127.0.0.1:{end.getsockname()[1]}"
             monkeypatch.setenv("MNIST_SCHEDULER", address)
             with pytest.raises(ClusterError, match=f"scheduler='{address}' does not answer .* 1 s"):
-                run(Experiment("x", "c", {"a": net}, 1, SHORT), "quick")
+                Experiment("x", {"a": net}, seeds=1, **SHORT).run("quick")
 
 
 @pytest.mark.parametrize("address", ["nowhere", "http://127.0.0.1:8786", "tcp://host:port"])
@@ -430,15 +461,129 @@ def test_what_is_no_address_is_refused(address):
         cluster.connect(address)
 
 
+# The recipes of the page
+
+
+def free_port():
+    with socket.socket() as end:
+        end.bind(("127.0.0.1", 0))
+        return str(end.getsockname()[1])
+
+
+def recipe(section):
+    """Return the page's commands, by the first word of each block, for ports that are free."""
+    page = (CHAPTERS / "cluster.md").read_text(encoding="utf-8")
+    text = re.search(rf"\({section}\)=\n(.*?)\n(?:\(\S+\)=\n)?## ", page, re.S)[1]
+    for port in ("8786", "8787"):
+        text = text.replace(port, free_port())
+    text = re.sub(r"\w+\.example\.org", "127.0.0.1", text).replace(".venv/bin/dask", str(DASK))
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
+    return {re.search(r"openssl|scheduler |worker |make results", each)[0]: each for each in blocks}
+
+
+def listening(process):
+    """List the addresses on which a process and its children listen."""
+    found, first = set(), psutil.Process(process.pid)
+    for each in (first, *first.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # It has ended by now.
+            ends = each.net_connections("inet")
+            found |= {end.laddr for end in ends if end.status == psutil.CONN_LISTEN}
+    return found
+
+
+@contextlib.contextmanager
+def cluster_of(commands, folder, workers, **environment):
+    """Start a scheduler and workers by the page's commands; give its address and what listens."""
+    start = functools.partial(started, folder=folder, **environment)
+    address = re.search(r"SCHEDULER=(\S+)", commands["make results"])[1]
+    port = int(address.rpartition(":")[2])
+    with start(["bash", "-c", commands["scheduler "]]) as first:
+        wait_for(lambda: port in {end.port for end in listening(first)})
+        with start(["bash", "-c", commands["worker "]]) as second:
+            yield address, lambda: listening(first) | listening(second)
+
+
+def test_the_local_recipe_opens_no_door(tmp_path, without_images):
+    with (
+        cluster_of(recipe("cluster-local"), tmp_path / "empty", 2, **without_images) as found,
+        cluster.connect(found[0]) as client,
+    ):
+        client.wait_for_workers(2, timeout=100)
+        assert list(client.nthreads().values()) == [1, 1]
+        ends = found[1]()
+        assert len(ends) >= 6 and {end.ip for end in ends} == {"127.0.0.1"}
+
+
+def test_the_tests_own_workers_open_no_door(two_workers):
+    two_workers.wait_for_workers(2, timeout=100)  # Some may have been killed.
+    ends = listening(psutil.Process())
+    assert len(ends) >= 5 and {end.ip for end in ends} <= {"127.0.0.1", "::1"}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """Make the page's certificates below a home of their own; return the recipe and the home."""
+    home, commands = tmp_path_factory.mktemp("home"), recipe("cluster-tls")
+    done = subprocess.run(
+        ["bash", "-ec", commands["openssl"]],
+        env={**os.environ, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return commands, home
+
+
+@pytest.fixture
+def dask_settings():
+    """Give Dask's settings, which are as they were afterwards."""
+    from dask import config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "config", copy.deepcopy(config.config))
+        yield config
+
+
+def test_with_tls_only_who_has_a_certificate_gets_in(
+    certificates, full_mnist, without_images, records, monkeypatch, dask_settings
+):
+    commands, home = certificates
+    folder = home / "course-tls"
+    leaves = [folder / f"{role}.pem" for role in ("scheduler", "worker", "client")]
+    authority = ["openssl", "verify", "-x509_strict", "-CAfile", folder / "ca.pem"]
+    assert subprocess.run([*authority, *leaves], stdout=subprocess.DEVNULL).returncode == 0
+    assert all(not path.stat().st_mode & 0o077 for path in (folder, *folder.glob("*.key")))
+    settings = dict(re.findall(r"export (\w+)=~/(\S+)", commands["make results"]))
+    assert len(settings) == 3
+    environment = {"HOME": str(home), **without_images}
+    with cluster_of(commands, records / "empty", 1, **environment) as (address, ends):
+        start = time.monotonic()
+        for wrong, message in (
+            (address.replace("tls", "tcp"), "closes the connection .* begins with tls://; allowed"),
+            (address, "cannot be used .* allowed is an address .*CA_FILE"),
+        ):
+            with pytest.raises(ClusterError, match=f"^scheduler='{wrong}' {message}"):
+                cluster.connect(wrong)
+        assert time.monotonic() - start < 10
+        for name, file in settings.items():
+            monkeypatch.setenv(name, str(home / file))
+        dask_settings.refresh()  # As a process does at its start.
+        monkeypatch.setenv("MNIST_SCHEDULER", address)
+        assert Experiment("x", {"a": net}, seeds=1, **SHORT).run("full").recorded.complete
+        with cluster.connect(address) as client:
+            assert all(each.startswith("tls://") for each in client.nthreads())
+        assert {end.ip for end in ends()} == {"127.0.0.1"}
+
+
 # Without Dask
 
 WITHOUT = """
 import sys
-from utils.commands import notebooks as results
-from utils.experiments import run as experiment
+from utils.commands import notebooks
+from utils.experiments import Experiment
 print(sorted({"dask", "distributed"} & set(sys.modules)))
 sys.modules["distributed"] = None  # As if it were not installed.
-results.main(["--scheduler", "tcp://127.0.0.1:8786"])
+notebooks.main(["--scheduler", "tcp://127.0.0.1:8786"])
 """
 
 
@@ -448,4 +593,3 @@ def test_dask_is_imported_for_a_cluster_alone_and_its_absence_is_one_error():
     )
     assert done.returncode == 2 and done.stdout == "[]\n"
     assert "scheduler='tcp://127.0.0.1:8786' needs Dask, which is not installed" in done.stderr
-    assert cluster.INSTALL in done.stderr and "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """Several runs at a time on one machine, as `make results` trains them."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -7,22 +8,31 @@ import sys
 import threading
 from pathlib import Path
 
+import cloudpickle
 import joblib
 import pandas as pd
 import pytest
+import sweeps
 from sweeps import SHORT, is_alive, net, notes, noting, recorded_runs, wait_for
-from test_plan import lines, planned, record, write
+from test_plan import asked, lines, record, write
 
 from utils import data
-from utils.commands import notebooks as results
-from utils.commands import plan
-from utils.experiments import run as experiment
+from utils.commands import costs, notebooks
+from utils.evidence import last_epoch
+from utils.evidence import records as evidence
+from utils.experiments import Arm, Experiment, RunError
 from utils.experiments.backends import worker
-from utils.experiments.run import Arm, Experiment, RunError, last_epoch, run
 from utils.experiments.backends.local import ProcessError, train
+
+# Spares the processes that train what is imported here for other purposes.
+for module in (sweeps, sys.modules[__name__]):
+    cloudpickle.register_pickle_by_value(module)
 
 TESTS = Path(__file__).parent
 EACH = max(1, joblib.cpu_count() // 2)  # The threads of each of two processes.
+
+BESIDE = """
+import os
 
 
 def process(model, split):
@@ -31,11 +41,17 @@ def process(model, split):
 
 def threads(model, split):
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
+"""
+
+
+def process(model, split):
+    return os.getpid()
 
 
 @pytest.fixture
 def records(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiment, "RESULTS", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "results")
     return tmp_path
 
 
@@ -57,33 +73,37 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
 from sweeps import *
-from test_processes import process, threads
-from utils.experiments import run as experiment
-from utils.experiments.run import Arm, Experiment, run
+from utils.evidence import records
+from utils.experiments import Arm, Experiment
 
-experiment.RESULTS = Path("results")
+records.RESULTS = Path("results").absolute()
 SCALE = 2
 
 
 def noisy(split, rng):  # A function of the notebook, which no other process could import.
     noise = rng.random(split.x_train.shape, dtype="float32")
     return split.replace(x_train=(split.x_train + noise) / SCALE)
+"""
 
+TWO = """
+from beside import process, threads  # A module that lies beside the notebook.
 
-measures = {{"process": process, "threads": threads}}
-arms = {{"plain": net, "noisy": Arm(net, noisy)}}
-two = Experiment("two", "a-claim", arms, 3, SHORT, measures)
+metrics = {"process": process, "threads": threads}
+arms = {"plain": net, "noisy": Arm(net, noisy)}
+two = Experiment("two", arms, seeds=3, metrics=metrics, **SHORT)
+two.run().best.to_pickle("runs")
 """
 
 
 def test_two_at_a_time_give_the_bits_of_one_after_the_other(full_mnist, tmp_path, monkeypatch):
-    path = write(tmp_path / "a.ipynb", NOTEBOOK, "run(two, 'full').to_pickle('runs')")
-    results.execute(path, "full", jobs=2)
+    path = write(tmp_path / "a.ipynb", NOTEBOOK, TWO)
+    (tmp_path / "beside.py").write_text(BESIDE, encoding="utf-8")
+    notebooks.execute(path, "full", jobs=2)
     at_once = pd.read_pickle(tmp_path / "runs")
     (tmp_path / "results" / "two.jsonl").unlink()
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(variable, str(EACH))
-    results.execute(path, "full", jobs=1)
+    notebooks.execute(path, "full", jobs=1)
     in_turns = pd.read_pickle(tmp_path / "runs")
     assert at_once["process"].nunique() == 2 and in_turns["process"].nunique() == 1
     assert set(at_once["threads"]) == {EACH}
@@ -94,20 +114,19 @@ def test_two_at_a_time_give_the_bits_of_one_after_the_other(full_mnist, tmp_path
     )
 
 
-def test_an_experiment_about_seconds_has_its_process_to_itself(full_mnist, records, two_jobs):
-    for scale, alone, processes in (("full", False, 2), ("full", True, 1), ("quick", True, 1)):
-        name = f"{scale}-{alone}".lower()
-        measures = {"process": process}
-        each = Experiment(name, "c", {"a": net}, 6, SHORT, measures, alone=alone)
-        trained_by = set(last_epoch(run(each, scale))["process"])
+def test_an_exclusive_experiment_has_its_process_to_itself(full_mnist, records, two_jobs):
+    for scale, exclusive, processes in (("full", False, 2), ("full", True, 1), ("quick", True, 1)):
+        name, settings = f"{scale}-{exclusive}".lower(), {"metrics": {"process": process}, **SHORT}
+        result = Experiment(name, {"a": net}, seeds=6, exclusive=exclusive, **settings).run(scale)
+        trained_by = set(last_epoch(result.best)["process"])
         assert len(trained_by) == processes
-        assert (os.getpid() in trained_by) == alone
+        assert (os.getpid() in trained_by) == exclusive
 
 
 def test_joblib_says_how_many_at_full_scale_as_well(full_mnist, records):
-    each = Experiment("x", "c", {"a": net}, 6, SHORT, {"process": process})
+    experiment = Experiment("x", {"a": net}, seeds=6, metrics={"process": process}, **SHORT)
     with joblib.parallel_config(n_jobs=2):
-        assert last_epoch(run(each, "full"))["process"].nunique() == 2
+        assert last_epoch(experiment.run("full").best)["process"].nunique() == 2
 
 
 # What the command hands over, and what it says beforehand
@@ -124,24 +143,28 @@ def test_joblib_says_how_many_at_full_scale_as_well(full_mnist, records):
     ],
 )
 def test_the_command_hands_the_number_over_and_counts_with_it(
-    arguments, jobs, price, tmp_path, monkeypatch, capsys
+    arguments, jobs, price, records, monkeypatch, capsys
 ):
-    lines(tmp_path, "one", record("a", 99, 3_600.0, model="m"))
-    one, two = planned(tmp_path, seeds=4), planned(tmp_path, "two", seeds=4, alone=True)
-    found = plan.Notebook(write(tmp_path / "a.ipynb", "1"), (one, two))
+    lines("one", record("a", 99, 3_600.0, model="m"))
+    stored = [asked(seeds=4), asked("two", seeds=4, exclusive=True)]
+    path = write(records / "a.ipynb", "1", outputs=stored)
     given = []
-    monkeypatch.setattr(plan, "notebooks", lambda paths, folder: iter([found]))
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
-    for module in ("utils.results", "utils.costs"):
-        monkeypatch.setattr(f"{module}.cpu_count", lambda: 2)
-    monkeypatch.setattr(results, "execute", lambda *handed: given.append(handed) or (None, {}))
+
+    def execute(path, scale, claim, scheduler, jobs, progress):
+        given.append((path, scale, claim, scheduler, jobs))
+        raise notebooks.NotebookError("not run")
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    for module in (notebooks, costs):
+        monkeypatch.setattr(module, "cpu_count", lambda: 2)
     for argument in arguments:
         if argument.startswith("MNIST_"):
             monkeypatch.setenv(*argument.split("="))
-    results.main([each for each in arguments if each.startswith("-")] + [str(found.path)])
-    assert given == [(found.path, "full", None, None, jobs)]
+    options = [argument for argument in arguments if argument.startswith("-")]
+    assert notebooks.main([*options, str(path)]) == 1
+    assert given == [(path, "full", None, None, jobs)]
     said = capsys.readouterr().out
-    assert f"Missing: 8 runs in 1 of 1 notebooks, {price}; for 4 of them guessed from" in said
+    assert f"8 runs are missing, {price}; for 4 of them guessed from" in said
 
 
 @pytest.mark.parametrize("jobs", ["0", "two", "-1", "1.5", ""])
@@ -149,14 +172,14 @@ def test_a_number_of_jobs_that_is_none_is_refused(
     jobs, full_mnist, records, two_jobs, monkeypatch, capsys
 ):
     with pytest.raises(SystemExit):
-        results.main([f"--jobs={jobs}"])
+        notebooks.main([f"--jobs={jobs}"])
     assert f"argument --jobs: {jobs!r}: allowed is a whole number from 1" in capsys.readouterr().err
     monkeypatch.setenv("MNIST_JOBS", jobs)
     message = f"MNIST_JOBS='{jobs}'; allowed is a whole number from 1"
     with pytest.raises(ValueError, match=message):
-        run(Experiment("x", "c", {"a": net}, 2, SHORT), "full")
+        Experiment("x", {"a": net}, seeds=2, **SHORT).run("full")
     with pytest.raises(SystemExit):
-        results.main([])
+        notebooks.main([])
     assert message in capsys.readouterr().err
 
 
@@ -165,7 +188,7 @@ def test_jobs_go_with_nothing_that_decides_it_itself(monkeypatch, capsys):
         if not other:
             monkeypatch.setenv("MNIST_SCHEDULER", "tcp://left-over:8786")
         with pytest.raises(SystemExit):
-            results.main(["--jobs", "2", *other])
+            notebooks.main(["--jobs", "2", *other])
         said = capsys.readouterr().err
         assert "--jobs does not go with" in said
         assert other == ["--store"] or f"{'left-over' if not other else 'host'}:8786" in said
@@ -203,21 +226,59 @@ def raising():
             "dying",
             lambda: os.kill(os.getpid(), signal.SIGKILL),
             ProcessError,
-            r"arm 'a', seed 7: the process that trained it ended with status -9\. .*JOBS=1",
+            r"arm 'a', seed 7: the process that trained it ended with status -9\b.*JOBS=1",
         ),
     ],
 )
 def test_what_fails_is_one_error_and_the_finished_runs_are_kept(
     name, action, error, message, full_mnist, records, two_jobs
 ):
-    each = Experiment(name, "c", {"a": Arm(net, last_seed(records, name, action))}, 8, SHORT)
+    arm = Arm(net, last_seed(records, name, action))
+    experiment = Experiment(name, {"a": arm}, seeds=8, **SHORT)
     with pytest.raises(error, match=message) as caught:
-        run(each, "full")
-    assert {record["seed"] for record in recorded_runs(each)} == set(range(7))
+        experiment.run("full")
+    assert {run["seed"] for run in recorded_runs(experiment)} == set(range(7))
     if action is raising:
         assert "in raising" in str(caught.value.__cause__)  # Where in the other process it was.
     assert len(trainers(records)) == 2
     wait_for(lambda: not any(map(is_alive, trainers(records))))
+
+
+def called(function, *arguments):
+    """Call a function in a process for training."""
+    return next(train(1, function, [("it", arguments)], data.load_mnist("quick")))
+
+
+def test_a_process_that_ends_says_last_why(capfd):
+    why = r"^it: the process .* ended with status 1, its last line was 'for no reason'\. If the"
+    with pytest.raises(ProcessError, match=why):
+        called(eval, "os.write(2, b'first\\nfor no reason\\n'), os._exit(1)", {"os": os})
+    assert "first\nfor no reason\n" in capfd.readouterr().err  # And the log has all of it.
+
+
+def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for entry in ("", str(tmp_path)):
+        monkeypatch.syspath_prepend(entry)
+    for module in ("re", "sitecustomize", "colorsys"):
+        Path(f"{module}.py").write_text("import os; os._exit(7)", encoding="utf-8")
+    code = "[__import__(name).__file__ for name in ('re', 'colorsys')]"
+    assert called(eval, code) == [
+        importlib.import_module(name).__file__ for name in ("re", "colorsys")
+    ]
+
+
+def test_a_run_for_which_another_module_is_imported_than_the_sender_has_is_refused(monkeypatch):
+    monkeypatch.setitem(worker._COURSE, "utils.experiments.memory", "before")
+    assert called(abs, -1) == 1  # What nothing uses does not matter.
+    message = r"differs .* here: utils\.experiments\.memory|utils\.experiments\.memory \(\w+ there"
+    with pytest.raises(ProcessError, match=message):
+        called(eval, "__import__('utils.experiments.memory') and 1")
+
+
+def test_a_worker_of_a_cluster_needs_no_tensorflow():
+    code = f"import sys, {worker.__name__}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_what_cannot_be_sent_is_named_before_a_process_is_started(monkeypatch):
@@ -230,25 +291,25 @@ def test_what_cannot_be_sent_is_named_before_a_process_is_started(monkeypatch):
 def test_after_a_change_of_the_course_nothing_is_trained_with_the_new_one(
     full_mnist, records, two_jobs, monkeypatch
 ):
-    monkeypatch.setitem(worker._COURSE, "utils.data", "before")  # Other than the file has now.
-    each = Experiment("x", "c", {"a": net}, 4, SHORT)
-    message = r"seed \d: this machine cannot train: it differs .* utils\.data \(\w+ there, before"
+    # Another than the file has now.
+    monkeypatch.setitem(worker._COURSE, "utils.data.mnist", "before")
+    experiment = Experiment("x", {"a": net}, seeds=4, **SHORT)
+    message = r"seed \d: this machine cannot train: it differs .* utils\.data\.mnist \(\w+ there, b"
     with pytest.raises(ProcessError, match=message):
-        run(each, "full")
-    assert recorded_runs(each) == []
+        experiment.run("full")
+    assert recorded_runs(experiment) == []
 
 
 def slow(folder):
     begun = folder / "begun"
     begun.mkdir()
-    made = f"Experiment('slow', 'c', {{'a': Arm(net, noting({str(begun)!r}, 600))}}, 4, SHORT)"
-    return begun, f"run({made}, 'full')"
+    arms = f"{{'a': Arm(net, noting({str(begun)!r}, 600))}}"
+    return begun, f"Experiment('slow', {arms}, seeds=4, **SHORT).run('full')"
 
 
-def test_ctrl_c_ends_the_processes_that_train(full_mnist, tmp_path, monkeypatch):
-    begun, command = slow(tmp_path)
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    path = write(tmp_path / "a.ipynb", NOTEBOOK, command)
+def test_ctrl_c_ends_the_processes_that_train(full_mnist, records):
+    begun, command = slow(records)
+    path = write(records / "a.ipynb", NOTEBOOK, command, stored=False)
 
     def stop():
         wait_for(lambda: len(trainers(begun)) == 2)
@@ -256,7 +317,7 @@ def test_ctrl_c_ends_the_processes_that_train(full_mnist, tmp_path, monkeypatch)
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    assert results.main(["--jobs=2", str(path)]) == 130
+    assert notebooks.main(["--jobs=2", str(path)]) == 130
     stopper.join()
     wait_for(lambda: not any(map(is_alive, trainers(begun))))
     assert len(trainers(begun)) == 2 and not notes(begun, "end")
