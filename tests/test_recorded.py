@@ -1,6 +1,7 @@
 """The records in this repository: complete, up to date, and what training gives again."""
 
 import datetime
+import json
 import os
 import random
 import subprocess
@@ -11,15 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from utils import data
-from utils.commands import book
-from utils.commands import plan
-from utils.evidence.claims import load_ledger
-from utils.evidence.records import RESULTS, RecordFile, key
-from utils.commands.notebooks import holds_experiment
+from utils.commands import book, plan
+from utils.data import source
+from utils.evidence.records import RecordFile, key
+from utils.evidence.stored import Page
+from utils.paths import RESULTS
 
 ROOT = Path(__file__).parent.parent
-NOTEBOOKS = [path for path in book.notebooks() if holds_experiment(path)]
+NOTEBOOKS = [path for path in book.notebooks() if Page.read(path).requirements]
 
 # Only a run that took fewer seconds is trained once more.
 CHEAP = 30
@@ -28,103 +28,142 @@ CHEAP = 30
 # Nothing is missing and nothing is stale
 
 
-@pytest.fixture(scope="module")
-def found():
-    """Read the experiments of every notebook from its source.
-
-    In a process of its own, as `make results` does: in this one, after a thousand other tests, it
-    takes minutes.
-    """
-    return {each.path: each for each in plan.notebooks(NOTEBOOKS, RESULTS)}
-
-
 def faults(notebook):
     """Say what stands between a notebook and its records, and the command that mends it."""
-    path = os.path.relpath(notebook.path, ROOT)
+    store = f"store it: make notebooks NOTEBOOK={os.path.relpath(notebook.path, ROOT)}"
+    if notebook.problem:
+        yield f"{notebook.problem}; {store}"
     for each in notebook.experiments:
         missing, (_, damaged) = each.missing(), each.file.read()
         if missing:
             changed = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in each.changed.items())
-            claim = f" CLAIM={each.claims[0]}" if each.claims else ""
             yield (
-                f"{each.name}: {len(missing)} of {len(each.runs)} runs are missing"
-                f"{f', since these changed: {changed}' if changed else ''}; "
-                f"run them: make results{claim}"
+                f"{each.name}: {len(missing)} of {len(each.requirements.runs)} runs are missing"
+                f"{f', since these changed: {changed}' if changed else ''}; run them: make results"
             )
         if damaged:
             yield f"{each.name}: lines {damaged} of its file are no records; take them out"
-        if each.outdated:
-            yield f"{each.name}: its page is older; store it: make notebooks NOTEBOOK={path}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_run_of_a_chapter_is_recorded_and_its_page_knows(path, found):
-    assert not found[path].problem
-    assert found[path].experiments, "none of its experiments is found"
-    wrong = list(faults(found[path]))
+def test_every_run_of_a_chapter_is_recorded_and_its_page_knows(path):
+    wrong = list(faults(plan.notebook(path)))
     assert not wrong, "\n".join(["", *wrong])
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_an_experiment_names_claims_unless_its_page_settles_none(path, found):
-    settles = any(claim.chapter == path.stem for claim in load_ledger().values())
-    for each in found[path].experiments:
-        assert bool(each.claims) == settles, each.name
-
-
-CHANGES = {
-    "arm": ("keras.optimizers.Adam(0.002)", "keras.optimizers.Adam(0.003)", "compile"),
-    "setting": ("train_size=by_scale(quick=1600, full=None)", "train_size=50_000", "fit"),
-    "preparation": ("rng.integers(4, size", "rng.integers(3, size", "data"),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_chapter_is_reported_with_the_command_that_mends_it(change, tmp_path):
-    old, new, part = CHANGES[change]
-    text = (ROOT / "chapters" / "padding.ipynb").read_text(encoding="utf-8")
-    assert old in text
-    (tmp_path / "padding.ipynb").write_text(text.replace(old, new), encoding="utf-8")
-    wrong = list(faults(plan.notebook(tmp_path / "padding.ipynb")))
-    assert "padding: its page is older; store it: make notebooks NOTEBOOK=" in wrong[1]
-    assert wrong[0].startswith("padding: ") and "runs are missing, since these changed" in wrong[0]
-    assert f"corner: {part}; run them: make results CLAIM=padding-keeps-border" in wrong[0]
-
-
-def test_other_data_make_every_record_stale(monkeypatch):
-    monkeypatch.setattr(data, "full_fingerprint", lambda: "other images")
-    for each in plan.notebook(ROOT / "chapters" / "padding.ipynb").experiments:
-        assert len(each.missing()) == len(each.runs)
-        assert set(each.changed.values()) == {("data",)}
+def test_every_record_counts(capsys):
+    experiments = {
+        each.name: each for path in NOTEBOOKS for each in plan.notebook(path).experiments
+    }
+    records = {path.stem: RecordFile(path).read()[0] for path in sorted(RESULTS.glob("*.jsonl"))}
+    counting = {
+        name: len(experiments[name].requirements.counting(found)) if name in experiments else 0
+        for name, found in records.items()
+    }
+    total = sum(map(len, records.values()))
+    with capsys.disabled():
+        print(f"\nrecords that count: {sum(counting.values()):,} of {total:,}")
+    assert counting == {name: len(found) for name, found in records.items()}
 
 
 # What is recorded is what training gives
 
-RETRAIN = """
-import dataclasses, sys
+# Runs a notebook's cells up to where it hands an experiment to `run`. Nothing before it is trained:
+# the recorded runs stand in. Then it does what follows.
+TAKE = """
+import dataclasses, json, os, sys
 from pathlib import Path
-from utils.experiments import run as experiment
-from utils.commands.definitions import recorded_in
-notebook, name, arm, seed, folder = sys.argv[1:]
-whole = recorded_in(notebook)[name].experiment
-arms = {arm: whole.arms_at("full")[arm]}
-experiment.RESULTS = Path(folder)
-experiment.run(dataclasses.replace(whole, arms=arms, seeds=[int(seed)]), "full")
+from IPython.core.interactiveshell import InteractiveShell
+from utils.evidence import records
+from utils.experiments.run import Experiment, Result
+
+class Reached(Exception):
+    pass
+
+def take(path, name):
+    reached = []
+    def stand_in(self, scale=None):
+        if self.name == name:
+            reached.append(self)
+            raise Reached
+        recorded = self.recorded()
+        return Result(self, recorded.frame, recorded)
+    usual, Experiment.run = Experiment.run, stand_in
+    shell, before = InteractiveShell.instance(), os.getcwd()
+    shell.showtraceback = lambda *settings, **more: None
+    os.chdir(Path(path).parent)
+    for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            ran = shell.run_cell("".join(cell["source"]))
+            if reached:
+                break
+            ran.raise_error()
+    Experiment.run = usual
+    os.chdir(before)
+    return reached[0]
+
+path, name, *rest = sys.argv[1:]
+taken = take(path, name)
 """
+
+RETRAIN = """
+arm, seed, folder = rest
+records.RESULTS = Path(folder)
+arms = {arm: taken.arms_at("full")[arm]}
+dataclasses.replace(taken, arms=arms, seeds=[int(seed)], quick_arms=None).run("full")
+"""
+
+
+def with_experiment(notebook, name, code, *arguments, **environment):
+    """Do something with an experiment, as its notebook defines it, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", TAKE + code, *map(str, (notebook, name, *arguments))],
+        env={**os.environ, "MPLBACKEND": "agg", **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    return done.stdout
+
+
+CHANGED = """
+arms = taken.arms_at("full")
+arm, *_ = arms
+for part, change in {
+    "fit": {"batch_size": 63},
+    "measures": {"metrics": {}, "history_metrics": {"last": json.dumps}},
+    "data": {"arms": {**arms, arm: dataclasses.replace(arms[arm], targets=json.dumps)}},
+}.items():
+    found = dataclasses.replace(taken, **change).recorded()
+    print("FOUND", json.dumps([part, found.changed, len(found.missing)]))
+found = taken.recorded()
+print("FOUND", json.dumps(["nothing", found.changed, len(found.missing)]))
+"""
+
+
+def test_a_changed_experiment_of_a_chapter_asks_for_its_runs_anew():
+    path = ROOT / "chapters" / "padding.ipynb"
+    required = Page.read(path).requirements["padding"]
+    lines = with_experiment(path, "padding", CHANGED).splitlines()
+    found = [json.loads(line[6:]) for line in lines if line.startswith("FOUND ")]
+    everywhere = len(required.runs)
+    first = next(iter(found[2][1]))
+    assert found == [
+        ["fit", dict.fromkeys(required.fingerprints, ["fit"]), everywhere],
+        ["measures", dict.fromkeys(required.fingerprints, ["measures"]), everywhere],
+        ["data", {first: ["data"]}, len(required.seeds)],
+        ["nothing", {}, 0],
+    ]
 
 
 def retrained(notebook, record, folder):
     """Train a recorded run once more, on as many threads, and return its new record."""
-    threads = {"TF_NUM_INTRAOP_THREADS": str(record["machine"]["threads"])}
-    run = (notebook, record["experiment"], record["arm"], str(record["seed"]))
-    done = subprocess.run(
-        [sys.executable, "-c", RETRAIN, *map(str, run), str(folder)],
-        env={**os.environ, **threads},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3_000:]
-    ((new,), damaged) = RecordFile(folder / f"{record['experiment']}.jsonl").read()
+    name, threads = record["experiment"], str(record["machine"]["threads"])
+    run = record["arm"], record["seed"]
+    with_experiment(notebook, name, RETRAIN, *run, folder, TF_NUM_INTRAOP_THREADS=threads)
+    ((new,), damaged) = RecordFile(folder / f"{name}.jsonl").read()
     assert not damaged and key(new) == key(record)
     return new
 
@@ -141,6 +180,14 @@ def numbers(record):
     return {name: value for name, value in found.items() if "seconds" not in name}
 
 
+def same_place(old, new):
+    """Say whether two runs were trained on the same kind of machine with the same versions."""
+    # The oldest records do not say that oneDNN was on, as it was.
+    return old["versions"] == new["versions"] and (
+        {"onednn": True, **old["machine"]} == {"onednn": True, **new["machine"]}
+    )
+
+
 def differences(old, new, others):
     """Name the numbers in which a run that was trained again differs from its record.
 
@@ -150,7 +197,7 @@ def differences(old, new, others):
     """
     before, now = numbers(old), numbers(new)
     assert set(before) == set(now)
-    if all(old[part] == new[part] for part in ("machine", "versions")):
+    if same_place(old, new):
         return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
     wrong = {}
     for name, value in now.items():
@@ -176,11 +223,20 @@ def test_in_the_same_place_every_bit_counts_and_times_do_not():
     assert differences(others[3], again, others) == {}
     nearly = a_record(3, np.nextafter(0.93, 1))
     assert list(differences(others[3], nearly, others)) == ["test_accuracy, epoch 1"]
+    on = a_record(3, np.nextafter(0.93, 1), machine={"processor": "one", "onednn": True})
+    assert list(differences(others[3], on, others)) == ["test_accuracy, epoch 1"]
     larger = {**others[3], "parameters": 6}
     assert differences(others[3], larger, others) == {"parameters": (5, 6)}
 
 
-@pytest.mark.parametrize("where", [{"machine": {"processor": "two"}}, {"versions": {"keras": "4"}}])
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"machine": {"processor": "two"}},
+        {"machine": {"processor": "one", "onednn": False}},
+        {"versions": {"keras": "4"}},
+    ],
+)
 def test_elsewhere_a_run_lies_where_other_seeds_do(where):
     others = [a_record(seed, 0.9 + 0.01 * seed) for seed in range(5)]
     for accuracy in (0.93, 0.935, 0.9, 0.85):
@@ -192,30 +248,30 @@ def test_elsewhere_a_run_lies_where_other_seeds_do(where):
     assert list(differences(alike[3], a_record(3, 0.12, **where), alike))
 
 
-def candidates(found):
+def candidates():
     """List the recorded runs that count and are cheap: their notebook, record, and other seeds."""
-    for notebook in found.values():
-        for each in notebook.experiments:
-            records = [record for record in each.file.read()[0] if key(record) in each.runs]
-            for record in records:
-                others = [other for other in records if other["arm"] == record["arm"]]
+    for path in NOTEBOOKS:
+        for each in plan.notebook(path).experiments:
+            counting = each.requirements.counting(each.file.read()[0])
+            for (arm, _), record in counting.items():
+                others = [other for run, other in counting.items() if run[0] == arm]
                 if record["seconds"] < CHEAP and len(others) > 2:
-                    yield notebook.path, record, others
+                    yield path, record, others
 
 
 @pytest.mark.skipif(
-    not os.environ.get("MNIST_PATH") and not data._keras_cache().is_file(),
+    not os.environ.get("MNIST_PATH") and not source.keras_cache().is_file(),
     reason="full MNIST is not here: MNIST_PATH names no file, and Keras has none in its cache",
 )
-def test_a_recorded_run_that_is_trained_again_gives_its_record(found, tmp_path, capsys):
+def test_a_recorded_run_that_is_trained_again_gives_its_record(tmp_path, capsys):
     # Another one each day, and the same one all day.
     today = random.Random(datetime.date.today().toordinal())
-    notebook, record, others = today.choice(list(candidates(found)))
+    notebook, record, others = today.choice(list(candidates()))
     which = f"{record['experiment']}, arm {record['arm']!r}, seed {record['seed']}"
     new = retrained(notebook, record, tmp_path)
-    same = record["machine"] == new["machine"] and record["versions"] == new["versions"]
     with capsys.disabled():
-        print(f"\ntrained again: {which} ({'as it was' if same else 'elsewhere'})")
+        where = "as it was" if same_place(record, new) else "elsewhere"
+        print(f"\ntrained again: {which} ({where})")
     wrong = differences(record, new, others)
     assert not wrong, (
         f"{which} is recorded with other numbers than it gives now (recorded, now): {wrong}. "
