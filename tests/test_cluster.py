@@ -122,6 +122,22 @@ def bare_scheduler(tmp_path_factory):
         yield address
 
 
+def listening(process):
+    """List the addresses on which a process and its children listen."""
+    found, first = set(), psutil.Process(process.pid)
+    for each in (first, *first.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # It has ended by now.
+            ends = each.net_connections("inet")
+            found |= {end.laddr for end in ends if end.status == psutil.CONN_LISTEN}
+    return found
+
+
+def test_the_workers_of_these_tests_open_no_door(two_workers):
+    two_workers.wait_for_workers(2, timeout=100)
+    ends = listening(psutil.Process())
+    assert len(ends) >= 5 and {end.ip for end in ends} <= {"127.0.0.1", "::1"}
+
+
 # The same runs
 
 
@@ -481,16 +497,6 @@ def recipe(section):
     return {re.search(r"openssl|scheduler |worker |make results", each)[0]: each for each in blocks}
 
 
-def listening(process):
-    """List the addresses on which a process and its children listen."""
-    found, first = set(), psutil.Process(process.pid)
-    for each in (first, *first.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):  # It has ended by now.
-            ends = each.net_connections("inet")
-            found |= {end.laddr for end in ends if end.status == psutil.CONN_LISTEN}
-    return found
-
-
 @contextlib.contextmanager
 def cluster_of(commands, folder, workers, **environment):
     """Start a scheduler and workers by the page's commands; give its address and what listens."""
@@ -512,12 +518,6 @@ def test_the_local_recipe_opens_no_door(tmp_path, without_images):
         assert list(client.nthreads().values()) == [1, 1]
         ends = found[1]()
         assert len(ends) >= 6 and {end.ip for end in ends} == {"127.0.0.1"}
-
-
-def test_the_tests_own_workers_open_no_door(two_workers):
-    two_workers.wait_for_workers(2, timeout=100)  # Some may have been killed.
-    ends = listening(psutil.Process())
-    assert len(ends) >= 5 and {end.ip for end in ends} <= {"127.0.0.1", "::1"}
 
 
 @pytest.fixture(scope="module")
