@@ -470,17 +470,16 @@ def test_a_reader_stops_what_plays(player, means):
 def test_what_has_left_the_page_stops(player):
     tab, button, _, _ = player
     button.click()
-    timers = tab.evaluate(
-        """async () => {
-          const { clearInterval } = window, gone = document.querySelector("#box0");
+    tab.evaluate(
+        """() => {
+          const { clearInterval } = window;
           window.cleared = 0;
           window.clearInterval = (timer) => { window.cleared++; clearInterval(timer); };
-          gone.remove();
+          document.querySelector("#box0").remove();
         }"""
     )
-    assert timers is None
-    tab.clock.run_for(60_000)
-    assert tab.evaluate("cleared") == 1, "at its next step, and once"
+    tab.clock.run_for(1_500)
+    assert tab.evaluate("cleared") == 1, "at its next step"
 
 
 def test_for_a_reader_who_prefers_reduced_motion_a_button_shows_the_next_state(calm, player):
