@@ -122,7 +122,9 @@ def chosen_arms(
     ran = list(dict.fromkeys(frame["arm"]))
     groups = {name: list(members) for name, members in (groups or {}).items()}
     if arms is None:
-        arms = [arm for members in groups.values() for arm in members] or ran
+        # Whoever is in no group is drawn all the same, behind them.
+        arms = dict.fromkeys([*(arm for members in groups.values() for arm in members), *ran])
+        arms = list(arms)
     labels = dict(arms) if isinstance(arms, Mapping) else {arm: arm for arm in arms}
     group_of = {arm: name for name, members in groups.items() for arm in members}
     check_arms(result, frame, [*labels, *group_of])
