@@ -748,7 +748,7 @@ def _series_line(
         f"{setting:,g} {axis.said(each.value, baseline is not None)}"
         for setting, each in zip(settings, found, strict=True)
     )
-    say(axes, f"{axis.label}, {name}: {told}.".removeprefix(", "))
+    say(axes, f"{', '.join(filter(None, (axis.label, name)))}: {told}.")
     return found
 
 
