@@ -172,7 +172,7 @@ def make_logarithmic(axes: Axes, which: str) -> None:
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(_PlainTicks())
-    axis.set_major_formatter("{x:,.4g}")
+    axis.set_major_formatter("{x:,.10g}")  # 10,000 and not 1e+04
     axis.set_minor_locator(NullLocator())
 
 
