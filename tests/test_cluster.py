@@ -51,6 +51,8 @@ if not os.environ.get("CI"):
 import cloudpickle
 from distributed import Client, LocalCluster
 
+pytestmark = pytest.mark.cluster
+
 # The workers know nothing of these files, as they know nothing of a notebook.
 for module in (sweeps, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)

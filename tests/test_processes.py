@@ -95,6 +95,7 @@ two.run().best.to_pickle("runs")
 """
 
 
+@pytest.mark.cluster
 def test_two_at_a_time_give_the_bits_of_one_after_the_other(full_mnist, tmp_path, monkeypatch):
     path = write(tmp_path / "a.ipynb", NOTEBOOK, TWO)
     (tmp_path / "beside.py").write_text(BESIDE, encoding="utf-8")
@@ -114,6 +115,7 @@ def test_two_at_a_time_give_the_bits_of_one_after_the_other(full_mnist, tmp_path
     )
 
 
+@pytest.mark.cluster
 def test_an_exclusive_experiment_has_its_process_to_itself(full_mnist, records, two_jobs):
     for scale, exclusive, processes in (("full", False, 2), ("full", True, 1), ("quick", True, 1)):
         name, settings = f"{scale}-{exclusive}".lower(), {"metrics": {"process": process}, **SHORT}
@@ -123,6 +125,7 @@ def test_an_exclusive_experiment_has_its_process_to_itself(full_mnist, records, 
         assert (os.getpid() in trained_by) == exclusive
 
 
+@pytest.mark.cluster
 def test_joblib_says_how_many_at_full_scale_as_well(full_mnist, records):
     experiment = Experiment("x", {"a": net}, seeds=6, metrics={"process": process}, **SHORT)
     with joblib.parallel_config(n_jobs=2):
@@ -218,6 +221,7 @@ def raising():
     raise OSError("it is broken")
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("name", "action", "error", "message"),
     [
@@ -249,6 +253,7 @@ def called(function, *arguments):
     return next(train(1, function, [("it", arguments)], data.load_mnist("quick")))
 
 
+@pytest.mark.cluster
 def test_a_process_that_ends_says_last_why(capfd):
     why = r"^it: the process .* ended with status 1, its last line was 'for no reason'\. If the"
     with pytest.raises(ProcessError, match=why):
@@ -256,6 +261,7 @@ def test_a_process_that_ends_says_last_why(capfd):
     assert "first\nfor no reason\n" in capfd.readouterr().err  # And the log has all of it.
 
 
+@pytest.mark.cluster
 def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for entry in ("", str(tmp_path)):
@@ -268,6 +274,7 @@ def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.cluster
 def test_a_run_for_which_another_module_is_imported_than_the_sender_has_is_refused(monkeypatch):
     monkeypatch.setitem(worker._COURSE, "utils.experiments.memory", "before")
     assert called(abs, -1) == 1  # What nothing uses does not matter.
@@ -288,6 +295,7 @@ def test_what_cannot_be_sent_is_named_before_a_process_is_started(monkeypatch):
         next(train(2, print, calls, data.load_mnist("quick")))
 
 
+@pytest.mark.cluster
 def test_after_a_change_of_the_course_nothing_is_trained_with_the_new_one(
     full_mnist, records, two_jobs, monkeypatch
 ):
@@ -307,6 +315,7 @@ def slow(folder):
     return begun, f"Experiment('slow', {arms}, seeds=4, **SHORT).run('full')"
 
 
+@pytest.mark.cluster
 def test_ctrl_c_ends_the_processes_that_train(full_mnist, records):
     begun, command = slow(records)
     path = write(records / "a.ipynb", NOTEBOOK, command, stored=False)
@@ -323,6 +332,7 @@ def test_ctrl_c_ends_the_processes_that_train(full_mnist, records):
     assert len(trainers(begun)) == 2 and not notes(begun, "end")
 
 
+@pytest.mark.cluster
 def test_they_end_with_a_kernel_that_is_killed(full_mnist, tmp_path):
     begun, command = slow(tmp_path)
     kernel = subprocess.Popen(
