@@ -5,6 +5,8 @@ PYTHON ?= python3
 PORT ?= 8000
 # Empty (`make test CONSTRAINTS=`) installs the newest versions that requirements.txt allows.
 CONSTRAINTS ?= constraints.txt
+# Those of `make test-pythons`.
+PYTHONS ?= 3.10 3.11 3.12 3.13
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve test test-fast results notebooks bench check lint lock clean
+.PHONY: help install book serve test test-fast test-pythons results notebooks bench check lint lock clean
 
 help:  ## list these commands
 	@echo 'Convolution, Tested: what you can do here'
@@ -65,6 +67,16 @@ results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full 
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)
+
+# Environments of their own, made by uv, which finds each Python (pyenv's too) or downloads it.
+test-pythons: $(STAMP)  ## take the pinned fingerprints in every Python that the course supports
+	$(RUN) -m pip install --quiet uv
+	for version in $(PYTHONS); do \
+	  $(RUN) -m uv venv --quiet --allow-existing --python $$version .venv-$$version && \
+	  $(RUN) -m uv pip install --quiet --python .venv-$$version/bin/python -r requirements.txt \
+	    $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) || exit 1; \
+	done
+	$(RUN) -m pytest tests/test_fingerprint.py -k pinned
 
 bench: $(STAMP)  ## measure the speed of the parts that take time
 	$(RUN) tests/bench.py
