@@ -53,7 +53,7 @@ def train_accuracy(model: keras.Model, split: Split) -> float:
 
 
 def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
-    """Make a summary: epochs until the test accuracy is reached, as a power of two.
+    """Make a history metric: epochs until the test accuracy is reached, as a power of two.
 
     Between two epochs the accuracy is taken to rise in a straight line, from one tenth before the
     first. A run that never reaches it counts with all of its epochs.
@@ -66,7 +66,7 @@ def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     Returns
     -------
     callable
-        For the `summaries` of `utils.experiment.Experiment`.
+        For the `history_metrics` of an `Experiment`.
     """
 
     def summary(epochs):
@@ -76,7 +76,7 @@ def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
 
 
 def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
-    """Make the same summary as `epochs_to` in seconds of training.
+    """Make the same history metric as `epochs_to` in seconds of training.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     Returns
     -------
     callable
-        For the `summaries` of `utils.experiment.Experiment`.
+        For the `history_metrics` of an `Experiment`.
     """
 
     def summary(epochs):

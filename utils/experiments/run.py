@@ -22,12 +22,12 @@ from utils.evidence import artifacts, claims
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.statistics import Verdict
 from utils.evidence.table import describe_runs, table
-from utils.experiments import fingerprint
+from utils.experiments import fingerprint, traced
 from utils.experiments.backends import dask, local
 from utils.experiments.progress import progress_bar
 from utils.experiments.quiet_keras import keras
 from utils.experiments.spec import RunError, Spec
-from utils.experiments.training import Job, build, clear_session, train
+from utils.experiments.training import PROTOCOL, Job, build, clear_session, train, train_all
 
 # A process for training takes seconds to start; fewer runs do not repay it.
 _WORTH_PROCESSES = 4
@@ -119,7 +119,8 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         Returns
         -------
         dict of str to dict
-            For each arm a hash of its model, compile settings, fit settings, data and metrics.
+            For each arm a hash of its model, compile settings, fit settings, data and metrics,
+            and of the protocol of training where that is not the first.
 
         Raises
         ------
@@ -155,6 +156,8 @@ class Experiment(Spec):  # noqa: D101 (as its base)
                     for column, taken in sorted(functions.items())
                 ],
             }
+            if PROTOCOL != 1:
+                parts["protocol"] = PROTOCOL
             prints[name] = {part: fingerprint.digest(what) for part, what in parts.items()}
         return prints
 
@@ -166,6 +169,10 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         if scale == "full":
             RecordFile.of(self.name).require_writable()
         arms = self.arms_at(scale)
+        hashes = {}
+        # Where the seconds of an epoch count, each run pays for its own tracing.
+        if not (self.exclusive or self.history_metrics):
+            hashes = {name: traced.hash_of(arm.build) for name, arm in arms.items()}
         jobs = [
             Job(
                 arm=arms[arm],
@@ -176,6 +183,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
                 metrics=dict(self.metrics),
                 history_metrics=dict(self.history_metrics),
                 artifacts=dict(self.artifacts) if scale == "full" else {},
+                build_hash=hashes.get(arm),
             )
             for arm, seed in runs
         ]
@@ -199,8 +207,22 @@ def _finished(jobs: list[Job], scale: str, exclusive: bool) -> Iterator[dict]:
         if scale == "full" and processes > 1:
             yield from local.train(processes, train, calls, data.load_mnist(scale))
         else:
+            # A finished run at full scale is to be recorded before the next begins.
+            batches = [[job] for job in jobs] if scale == "full" else _batches(jobs, processes)
             parallel = joblib.Parallel(processes, return_as="generator_unordered", batch_size=1)
-            yield from parallel(joblib.delayed(train)(job) for job in jobs)
+            for records in parallel(joblib.delayed(train_all)(batch) for batch in batches):
+                yield from records
+
+
+def _batches(jobs: list[Job], processes: int) -> list[list[Job]]:
+    """Keep the seeds of an arm in one process, which traces it once; split what is left over."""
+    arms = {}
+    for job in jobs:
+        arms.setdefault(job.name, []).append(job)
+    groups = list(arms.values())
+    whole = len(groups) - len(groups) % processes
+    parts = [group[first::processes] for group in groups[whole:] for first in range(processes)]
+    return [*groups[:whole], *filter(None, parts)]
 
 
 def _processes(scale: str, runs: int) -> int:
@@ -316,8 +338,9 @@ class Result:
     quick : pandas.DataFrame or None
         Its quick runs, one row for each arm, seed and epoch: ``experiment, arm, seed, epoch, scale,
         train_size, test_size, parameters``, Keras's metrics (those on the test images with the
-        prefix ``test_``), ``seconds`` of training in that epoch, and in the row of the last epoch
-        the metrics of the experiment. None when full-scale runs were asked for.
+        prefix ``test_``), ``seconds`` of training in that epoch (in the first one less where an
+        earlier seed has traced the arm's model), and in the row of the last epoch the metrics of
+        the experiment. None when full-scale runs were asked for.
     recorded : Recorded
         Its full-scale runs.
     """
@@ -331,6 +354,11 @@ class Result:
         """The recorded runs if they are complete, otherwise the quick ones."""
         recorded = self.recorded.complete or self.quick is None
         return self.recorded.frame if recorded else self.quick
+
+    @property
+    def here(self) -> pd.DataFrame:
+        """The runs of this notebook: the quick ones, or at full scale the recorded ones."""
+        return self.recorded.frame if self.quick is None else self.quick
 
     @property
     def label(self) -> str:

@@ -18,8 +18,14 @@ import pandas as pd
 
 from utils import data
 from utils.evidence import artifacts
+from utils.experiments import traced
 from utils.experiments.quiet_keras import keras, tf
 from utils.experiments.spec import Arm, Fit, RunError
+
+# How a run is trained, here and by `MNIST.split`, is in no fingerprint. Whoever changes it
+# so that the same experiment gives other numbers raises this, and no older record counts; then
+# `python tests/test_protocol.py` renews the small run that the tests train again.
+PROTOCOL = 1
 
 _TEST_BATCH = 1_000
 
@@ -42,6 +48,9 @@ class Job:
         The scale whose images it trains on.
     metrics, history_metrics, artifacts : mapping of str to callable
         As of an experiment.
+    build_hash : str, optional
+        Of `traced.hash_of`; where it is given, the run may train a model that an earlier one
+        traced.
     """
 
     arm: Arm
@@ -52,6 +61,7 @@ class Job:
     metrics: Mapping[str, Callable] = field(default_factory=dict)
     history_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
+    build_hash: str | None = None
 
     def __str__(self) -> str:
         return f"arm {self.name!r}, seed {self.seed}"
@@ -82,6 +92,11 @@ def train(job: Job) -> dict:
         raise RunError(f"{job}: {type(error).__name__}: {error}") from error
 
 
+def train_all(jobs: list[Job]) -> list[dict]:
+    """Train several runs one after the other: `train`, in one process."""
+    return [train(job) for job in jobs]
+
+
 def _train(job: Job) -> dict:
     _prepare_process()
     split = data.load_mnist(job.scale).split(job.seed, job.fit.train_size)
@@ -89,16 +104,26 @@ def _train(job: Job) -> dict:
         split = job.arm.prepare(split, np.random.default_rng(job.seed))
     clear_session()
     keras.utils.set_random_seed(job.seed)
-    model = build(job.arm)
-    model.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
+    with traced.watch_draws() as draws:
+        built = build(job.arm)
+    built.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
+    targets = job.arm.targets or (lambda labels: labels)
+    train = split.x_train, targets(split.y_train)
+    test = split.x_test, targets(split.y_test)
+    kinds = [(array.shape, str(array.dtype)) for array in map(np.asarray, (*train, *test))]
+    alike = job.build_hash, job.fit.batch_size, *kinds
+    lease = traced.Lease(built, None if draws.own or job.build_hash is None else alike)
+    model = lease.model
     start = time.perf_counter()
-    epochs = _fit(model, split, job)
+    epochs = _fit(model, train, test, job)
     seconds = time.perf_counter() - start
+    lease.trained()
     metrics = _metrics(model, split, epochs, job)
     packed = {
         name: artifacts.pack(name, artifact(model, split))
         for name, artifact in job.artifacts.items()
     }
+    lease.give_back()
     return {
         "arm": job.name,
         "seed": job.seed,
@@ -121,12 +146,10 @@ def _train(job: Job) -> dict:
     }
 
 
-def _fit(model: keras.Model, split: data.Split, job: Job) -> list[dict]:
+def _fit(model: keras.Model, train: tuple, test: tuple, job: Job) -> list[dict]:
     """Train for all epochs, and return the metrics of each with its seconds of training."""
-    targets = job.arm.targets or (lambda labels: labels)
     watch = _Watch()
-    x, y = split.x_train, targets(split.y_train)
-    test = split.x_test, targets(split.y_test)
+    x, y = train
     orders = np.random.default_rng((job.seed, 1))
     epochs = []
     for epoch in range(job.fit.epochs):
@@ -256,7 +279,7 @@ def build(arm: Arm) -> keras.Model:
 
 
 def _machine() -> dict:
-    """Describe what decides about rounding and speed: the processor and the threads used."""
+    """Describe what decides about rounding and speed: processor, threads, and oneDNN's kernels."""
     threads = tf.config.threading.get_intra_op_parallelism_threads() or int(
         os.environ.get("TF_NUM_INTRAOP_THREADS", 0)
     )
@@ -264,6 +287,8 @@ def _machine() -> dict:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads or os.cpu_count(),
+        # As TensorFlow reads it; `utils` sets it where the user does not.
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("1", "true"),
     }
 
 
