@@ -19,112 +19,93 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from keras import layers
 
 from utils import data
-from utils.evidence import statistics as evidence
-from utils.experiments import run as experiment
-from utils.experiments.run import (
-    Arm,
-    Experiment,
-    Fit,
-    RunError,
-    by_scale,
-    kept,
-    last_epoch,
-    recorded,
-    run,
-    table,
-)
-from utils.evidence.records import RecordError
+from utils.evidence import RecordError, RecordFile, claims, last_epoch, records
+from utils.experiments import Arm, Experiment, Fit, RunError, by_scale
+
+pytestmark = pytest.mark.training
 
 ROOT = Path(__file__).parent.parent
-TINY = Fit(epochs=2, batch_size=32, train_size=100)
+TINY = {"epochs": 2, "batch_size": 32, "train_size": 100}
+SHORT = {"epochs": 1, "batch_size": 50, "train_size": 100}
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def tiny(
-    units=10,
-    dropout=0.0,
-    loss=None,
-    optimizer="adam",
-    hidden=(),
-    metrics=("accuracy",),
-    eager=False,
-):
+def tiny(*hidden, loss=LOGITS, optimizer="adam", metrics=("accuracy",), eager=False):
     net = keras.Sequential([keras.Input((28, 28, 1)), layers.MaxPooling2D(4), layers.Flatten()])
-    for each in hidden:
-        net.add(layers.Dense(each))
-    if dropout:
-        net.add(layers.Dropout(dropout))
-    net.add(layers.Dense(units))
-    loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for layer in (*hidden, layers.Dense(10)):
+        net.add(layer)
     net.compile(optimizer, loss, metrics=list(metrics), run_eagerly=eager)
     return net
 
 
 # Where training is not what is looked at: compiling the graph would take most of the time.
 eager = functools.partial(tiny, eager=True)
-SHORT = Fit(epochs=1, batch_size=50, train_size=100)
 
 
 def other():
-    return eager(hidden=(4,))
+    return eager(layers.Dense(4))
 
 
 def conv():
-    net = keras.Sequential(
-        [keras.Input((28, 28, 1)), layers.Conv2D(2, 3, strides=3), layers.ReLU()]
-    )
-    net.add(layers.Flatten())
-    net.add(layers.Dropout(0.3))
-    net.add(layers.Dense(10))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    net.compile("adam", loss, metrics=["accuracy"])
-    return net
+    return tiny(layers.Reshape((7, 7, 1)), layers.Conv2D(2, 3), layers.ReLU(), layers.Flatten())
 
 
 def with_dropout():
-    return tiny(dropout=0.5)
+    return tiny(layers.Dropout(0.5))
+
+
+def one(build=eager, name="x", **settings):
+    """Make an experiment of one arm, or of several."""
+    arms = build if isinstance(build, dict) else {"a": build}
+    return Experiment(name, arms, **{**SHORT, "seeds": 1, **settings})
 
 
 def two_arms(**settings):
-    settings = {"seeds": 2, "fit": TINY, **settings}
-    return Experiment("two-arms", "a-claim", {"conv": conv, "dense": with_dropout}, **settings)
+    arms = {"conv": conv, "dense": with_dropout}
+    return Experiment("two-arms", arms, **{**TINY, "seeds": 2, **settings})
 
 
-def without_seconds(frame):
-    return frame.drop(columns="seconds")
+def quick(experiment):
+    return experiment.run("quick").quick
+
+
+def full(experiment):
+    return experiment.run("full").recorded.frame
 
 
 def same(first, second):
-    pd.testing.assert_frame_equal(without_seconds(first), without_seconds(second), check_exact=True)
-
-
-def stand_in_for_full_mnist():
-    """Make the embedded images look like the full set: published parts of 4,000 and 1,000."""
-    quick = data.load_mnist("quick")
-    mixed = np.arange(5_000).reshape(10, 500).T.ravel()  # Every digit in both parts.
-    return dataclasses.replace(
-        quick,
-        scale="full",
-        images=quick.images[mixed],
-        labels=quick.labels[mixed],
-        published_train=4_000,
+    pd.testing.assert_frame_equal(
+        first.drop(columns="seconds"), second.drop(columns="seconds"), check_exact=True
     )
 
 
 @pytest.fixture
-def full_scale(monkeypatch, tmp_path):
+def results(monkeypatch, tmp_path):
     """Let full scale train on few images and record in a folder of the test."""
     use_stand_in(monkeypatch.setattr, tmp_path / "results")
     return tmp_path / "results"
 
 
-def use_stand_in(setattr_, results):
-    stand_in, load = stand_in_for_full_mnist(), data.load_mnist
-    setattr_(data, "load_mnist", lambda scale=None: stand_in if scale == "full" else load(scale))
-    setattr_(data, "full_fingerprint", lambda: stand_in.fingerprint)
-    setattr_(experiment, "RESULTS", Path(results))
+def use_stand_in(set_attribute, folder):
+    """Make the embedded images look like the full set: published parts of 4,000 and 1,000."""
+    small, load = data.load_mnist("quick"), data.load_mnist
+    mixed = np.arange(5_000).reshape(10, 500).T.ravel()  # Every digit in both parts.
+    stand_in = dataclasses.replace(
+        small,
+        scale="full",
+        images=small.images[mixed],
+        labels=small.labels[mixed],
+        published_train=4_000,
+    )
+    set_attribute(
+        data, "load_mnist", lambda scale=None: stand_in if scale == "full" else load(scale)
+    )
+    set_attribute(data, "full_fingerprint", lambda: stand_in.fingerprint)
+    set_attribute(records, "RESULTS", Path(folder))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,12 +130,6 @@ class Counting:
 # The table
 
 
-@pytest.fixture(scope="module")
-def quick_run():
-    experiment_ = two_arms(measures={"weights": count_weights, "first_label": first_label})
-    return run(experiment_, "quick")
-
-
 def count_weights(model, split):
     return model.count_params()
 
@@ -163,101 +138,69 @@ def first_label(model, split):
     return split.y_train[0]
 
 
-def test_the_table_has_a_row_for_each_arm_seed_and_epoch(quick_run):
-    assert list(quick_run.columns) == [
+def loss_again(model, split):
+    return model.evaluate(split.x_test, split.y_test, batch_size=1_000, verbose=0)[0]
+
+
+def loss_before(history):
+    return history["test_loss"].loc[1]
+
+
+def count_epochs(history):
+    return len(history)
+
+
+MEASURED = {
+    "metrics": {"weights": count_weights, "first_label": first_label, "again": loss_again},
+    "history_metrics": {"before": loss_before, "epochs": count_epochs},
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return quick(two_arms(**MEASURED))
+
+
+def test_the_table_has_a_row_for_each_arm_seed_and_epoch(table):
+    assert list(table.columns) == [
         "experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size", "parameters",
-        "accuracy", "loss", "test_accuracy", "test_loss", "seconds", "weights", "first_label",
+        "accuracy", "loss", "test_accuracy", "test_loss", "seconds", *MEASURED["metrics"],
+        *MEASURED["history_metrics"],
     ]  # fmt: skip
-    keys = quick_run[["seed", "arm", "epoch"]].itertuples(index=False, name=None)
+    keys = table[["seed", "arm", "epoch"]].itertuples(index=False, name=None)
     assert list(keys) == [
         (seed, arm, epoch) for seed in (0, 1) for arm in ("conv", "dense") for epoch in (1, 2)
     ]
-    assert set(quick_run["experiment"]) == {"two-arms"} and set(quick_run["scale"]) == {"quick"}
-    assert set(quick_run["train_size"]) == {100} and set(quick_run["test_size"]) == {1_000}
-    assert (quick_run["seconds"] > 0).all()
-    assert quick_run["test_accuracy"].between(0, 1).all()
+    assert set(table["experiment"]) == {"two-arms"} and set(table["scale"]) == {"quick"}
+    assert set(table["train_size"]) == {100} and set(table["test_size"]) == {1_000}
+    assert (table["seconds"] > 0).all() and table["test_accuracy"].between(0, 1).all()
 
 
-def test_measures_stand_in_the_row_of_the_last_epoch(quick_run):
-    first, last = (quick_run[quick_run["epoch"] == epoch] for epoch in (1, 2))
-    assert first[["weights", "first_label"]].isna().all(axis=None)
+def test_metrics_are_taken_after_the_last_epoch_and_stand_in_its_row(table):
+    first, last = (table[table["epoch"] == epoch].reset_index() for epoch in (1, 2))
+    assert first[[*MEASURED["metrics"], *MEASURED["history_metrics"]]].isna().all(axis=None)
     assert (last["weights"] == last["parameters"]).all()
     assert set(last["parameters"]) == {conv().count_params(), with_dropout().count_params()}
+    assert np.allclose(last["again"], last["test_loss"], rtol=1e-5)
+    assert (last["before"] == first["test_loss"]).all() and (last["epochs"] == 2).all()
 
 
-def test_summaries_are_taken_from_the_course_of_the_run():
+def test_a_history_has_the_columns_of_the_table_and_its_epochs_from_1():
     seen = []
 
-    def best_epoch(epochs):
-        seen.append(epochs)
-        return epochs["test_loss"].idxmin()
+    def note(history):
+        seen.append(history)
+        return 0
 
-    found = run(two_arms(seeds=1, summaries={"best": best_epoch, "epochs": len}), "quick")
-    for (arm, runs), epochs in zip(found.groupby("arm"), seen, strict=True):
-        columns = ["accuracy", "loss", "test_accuracy", "test_loss", "seconds"]
-        assert list(epochs.index) == [1, 2] and list(epochs.columns) == columns
-        assert np.array_equal(epochs.to_numpy(), runs[columns].to_numpy()), arm
-        assert runs["best"].isna().tolist() == [True, False] and runs["epochs"].iloc[1] == 2
-        assert runs["best"].iloc[1] == runs.set_index("epoch")["test_loss"].idxmin()
-
-
-def test_without_shuffling_the_first_batches_are_those_that_prepare_put_first():
-    def three_first(split, rng):
-        order = np.argsort(split.y_train != 3, kind="stable")
-        return split.replace(x_train=split.x_train[order], y_train=split.y_train[order])
-
-    def first_labels(shuffle, epochs):
-        """Labels of the first batch of each epoch, by a loss that writes them down."""
-        noted = []
-
-        def loss(labels, outputs):
-            noted.append(keras.ops.convert_to_numpy(labels).ravel().astype(int).tolist())
-            return keras.losses.sparse_categorical_crossentropy(labels, outputs)
-
-        def build():
-            net = tiny()
-            net.compile("sgd", loss, run_eagerly=True)
-            return net
-
-        fit = Fit(epochs, batch_size=10, train_size=100, shuffle=shuffle)
-        run(Experiment("x", "c", {"a": Arm(build, three_first)}, 1, fit), "quick")
-        return [noted[0], noted[len(noted) // 2]] if epochs == 2 else noted[0]
-
-    assert first_labels(False, 1) == 10 * [3]
-    assert first_labels(True, 1) != 10 * [3]
-    first, later = first_labels(False, 2)
-    assert first == 10 * [3] and later != 10 * [3]
-
-
-def test_the_last_epoch_of_each_run_is_kept_and_never_the_best(quick_run):
-    last = last_epoch(quick_run)
-    assert len(last) == 4 and set(last["epoch"]) == {2}
-    with_best_first = quick_run.assign(test_accuracy=1.0 / quick_run["epoch"])
-    assert set(last_epoch(with_best_first)["test_accuracy"]) == {0.5}
-    assert list(last_epoch(pd.concat([quick_run, quick_run.assign(scale="full")]))["scale"]) == [
-        *4 * ["quick"], *4 * ["full"]
-    ]  # fmt: skip
+    found = quick(one(epochs=2, history_metrics={"n": note}))
+    columns = ["accuracy", "loss", "test_accuracy", "test_loss", "seconds"]
+    assert list(seen[0].index) == [1, 2] and list(seen[0].columns) == columns
+    assert np.array_equal(seen[0].to_numpy(), found[columns].to_numpy())
 
 
 def test_training_learns():
-    long = Experiment("x", "c", {"a": tiny}, 1, Fit(epochs=6, batch_size=16, train_size=800))
-    assert last_epoch(run(long, "quick"))["test_accuracy"][0] > 0.4  # Guessing gives 0.1.
-
-
-def test_the_test_metrics_are_those_of_the_test_images_at_the_end():
-    taken = {}
-
-    def check(model, split):
-        taken["loss"], taken["accuracy"] = model.evaluate(split.x_test, split.y_test, verbose=0)
-        return 0.0
-
-    last = last_epoch(run(Experiment("x", "c", {"a": tiny}, 1, TINY, {"check": check}), "quick"))
-    assert last["test_accuracy"][0] == pytest.approx(taken["accuracy"], abs=1e-6)
-    assert last["test_loss"][0] == pytest.approx(taken["loss"], rel=1e-4)
-
-
-def test_an_empty_table_has_its_leading_columns():
-    assert list(table([], "x", "full").columns)[:4] == ["experiment", "arm", "seed", "epoch"]
+    frame = quick(one(tiny, epochs=6, batch_size=16, train_size=800))
+    assert last_epoch(frame)["test_accuracy"][0] > 0.4  # Guessing gives 0.1.
 
 
 def test_an_arm_may_prepare_the_images_change_the_targets_and_train_differently():
@@ -270,224 +213,225 @@ def test_an_arm_may_prepare_the_images_change_the_targets_and_train_differently(
     def one_hot(labels):
         return keras.utils.to_categorical(labels, 10)
 
-    def measure(model, split):
+    def brightness(model, split):
         return float(split.x_train.mean())
 
     arms = {
-        "prepared": Arm(tiny, prepare=prepare),
+        "prepared": Arm(eager, prepare=prepare),
         "one-hot": Arm(
-            lambda: tiny(loss=keras.losses.CategoricalCrossentropy(from_logits=True)),
+            lambda: eager(loss=keras.losses.CategoricalCrossentropy(from_logits=True)),
             targets=one_hot,
             fit=Fit(epochs=1, batch_size=16, train_size=200),
         ),
-        "as it is": Arm(tiny),
+        "as it is": eager,
     }
-    frame = last_epoch(run(Experiment("x", "c", arms, [5], TINY, {"mean": measure}), "quick"))
-    frame = frame.set_index("arm")
+    frame = quick(one(arms, epochs=2, seeds=[5], metrics={"mean": brightness}))
+    frame = last_epoch(frame).set_index("arm")
     assert frame["train_size"].to_dict() == {"prepared": 60, "one-hot": 200, "as it is": 100}
     assert frame["epoch"].to_dict() == {"prepared": 2, "one-hot": 1, "as it is": 2}
     assert frame["mean"]["prepared"] > 0.8 > 0.2 > frame["mean"]["as it is"]
     assert seen["drawn"] == np.random.default_rng(5).integers(1_000_000)
 
 
-def test_settings_may_differ_between_the_scales(full_scale):
-    arms = by_scale(quick={"a": tiny}, full={"a": tiny, "b": lambda: tiny(hidden=(4,))})
-    experiment_ = Experiment(
-        "x",
-        "c",
-        arms,
+def test_arms_seeds_and_settings_may_differ_between_the_scales(results):
+    experiment = one(
+        {"a": eager, "b": other, "c": other},
+        quick_arms=["c", "a"],
         seeds=by_scale(quick=1, full=[3, 4]),
-        fit=Fit(by_scale(1, 2), by_scale(50, 25), by_scale(100, 200)),
+        epochs=by_scale(1, 2),
+        batch_size=by_scale(50, 25),
+        train_size=by_scale(100, 200),
     )
-    quick, full = run(experiment_, "quick"), run(experiment_, "full")
-    assert (len(quick), set(quick["seed"]), set(quick["train_size"])) == (1, {0}, {100})
-    assert (len(full), set(full["seed"]), set(full["train_size"])) == (8, {3, 4}, {200})
+    small, large = quick(experiment), full(experiment)
+    assert (list(small["arm"]), set(small["train_size"])) == (["c", "a"], {100})
+    assert (len(large), set(large["seed"]), set(large["train_size"])) == (12, {3, 4}, {200})
+    assert set(large["arm"]) == {"a", "b", "c"}
+    arms = by_scale({"a": eager}, {"b": eager, "c": eager})
+    assert [list(one().arms_at("quick")), list(Experiment("x", arms).arms_at("full"))] == [
+        ["a"], ["b", "c"]
+    ]  # fmt: skip
 
 
 # What a seed fixes
 
 
-def test_the_same_seed_gives_the_same_numbers_to_the_last_bit(quick_run):
-    again = run(two_arms(measures={"weights": count_weights, "first_label": first_label}), "quick")
-    same(quick_run, again)
+def test_a_seed_fixes_all_numbers_to_the_last_bit_whatever_ran_before(table):
+    keras.utils.set_random_seed(99)
+    np.random.normal(size=7)
+    for arms, seeds in ((None, [1, 0]), ({"dense": with_dropout}, [1])):
+        again = two_arms(**MEASURED, seeds=seeds)
+        again = quick(dataclasses.replace(again, arms=arms) if arms else again)
+        for run, rows in again.groupby(["arm", "seed"]):
+            before = table.set_index(["arm", "seed"]).loc[[run]].reset_index()
+            same(rows.reset_index(drop=True), before[rows.columns])
 
 
-def test_other_seeds_give_other_numbers(quick_run):
-    for _, rows in last_epoch(quick_run).groupby("arm"):
+def test_other_seeds_give_other_numbers(table):
+    for _, rows in last_epoch(table).groupby("arm"):
         assert rows["loss"].nunique() == 2 and rows["test_loss"].nunique() == 2
 
 
-def test_a_run_does_not_depend_on_what_ran_before_it_in_the_process(quick_run):
-    keras.utils.set_random_seed(99)
-    np.random.normal(size=7)
-    alone = Experiment("two-arms", "c", {"dense": with_dropout}, [1], TINY)
-    found = without_seconds(run(alone, "quick"))
-    expected = quick_run[(quick_run["arm"] == "dense") & (quick_run["seed"] == 1)]
-    pd.testing.assert_frame_equal(
-        found, expected[found.columns].reset_index(drop=True), check_exact=True
-    )
+def places(labels):
+    """Let the loss see each image's place in the training set instead of its label."""
+    return np.arange(len(labels))
+
+
+def noting(found, name, hidden=()):
+    """Make an arm that notes what it draws, run after run."""
+
+    def prepare(split, rng):
+        found.setdefault(name, []).append({"split": split, "rng": rng.normal(size=3)})
+        return split
+
+    def build():
+        if name not in found:  # For its fingerprint.
+            return other()
+        noted = found[name][-1]
+        noted.update(batches=[], dropped=[])
+
+        def loss(y_true, y_pred):
+            if len(y_true) <= 40:  # The test images come a thousand at a time.
+                noted["batches"].append(np.array(y_true, dtype=int).ravel())
+            return keras.losses.sparse_categorical_crossentropy(y_true % 10, y_pred, True)
+
+        class Noting(layers.Layer):
+            def call(self, x, training=False):
+                if training:
+                    noted["dropped"].append(np.array(x) == 0)
+                return x
+
+        inside = [layers.Dense(6, name="shared"), layers.Dropout(0.5), Noting()]
+        net = eager(*inside, *map(layers.Dense, hidden), loss=loss, metrics=())
+        noted["weights"] = [weight.copy() for weight in net.get_weights()]
+        return net
+
+    return Arm(build, prepare, places)
 
 
 @pytest.fixture(scope="module")
 def draws():
-    """Note what two arms draw at random under each of two seeds."""
+    """Note what two arms draw at random under seeds 0 and 1, and the first under 0 again."""
     found = {}
+    arms = {"small": noting(found, "small"), "large": noting(found, "large", (5, 4))}
+    from utils.experiments.training import Job, train
 
-    def arm(name, hidden):
-        def build():
-            kept = found.setdefault((name, len([k for k in found if k[0] == name])), {})
-            log = kept.setdefault("batches", [])
-
-            def loss(y_true, y_pred):
-                log.append(np.array(y_true, dtype=int).ravel())
-                return keras.losses.sparse_categorical_crossentropy(
-                    y_true % 10, y_pred, from_logits=True
-                )
-
-            class Noting(layers.Layer):
-                def call(self, x, training=False):
-                    if training:
-                        kept.setdefault("dropped", []).append(np.array(x) == 0)
-                    return x
-
-            net = keras.Sequential([keras.Input((28, 28, 1)), layers.MaxPooling2D(4)])
-            net.add(layers.Flatten())
-            net.add(layers.Dense(6, name="shared"))
-            net.add(layers.Dropout(0.5))
-            net.add(Noting())
-            for units in hidden:
-                net.add(layers.Dense(units))
-            net.add(layers.Dense(10))
-            kept["weights"] = [w.copy() for w in net.get_weights()]
-            net.compile("adam", loss, run_eagerly=True)
-            return net
-
-        # What the loss gets is each image's place in the training set instead of its label.
-        return Arm(build, prepare=functools.partial(note, found, name), targets=places)
-
-    arms = {"small": arm("small", ()), "large": arm("large", (5, 4))}
-    run(Experiment("x", "c", arms, 2, Fit(2, 40, 100)), "quick")
-    run(Experiment("x", "c", {"small": arms["small"]}, 1, Fit(2, 40, 100)), "quick")
+    for name, seed in [(name, seed) for seed in (0, 1) for name in arms] + [("small", 0)]:
+        train(Job(arms[name], name, seed, Fit(2, 40, 100), "quick"))
     return found
 
 
-def note(found, name, split, rng):
-    found.setdefault("splits", {}).setdefault(name, []).append((split, rng.normal(size=3)))
-    return split
-
-
-def places(labels):
-    return np.arange(len(labels))
-
-
-def training_batches(drawn):
-    """Leave out the test images, which are evaluated a thousand at a time."""
-    return [batch for batch in drawn["batches"] if len(batch) <= 40]
-
-
 def test_a_seed_fixes_the_split_and_both_arms_get_it(draws):
-    small, large = draws["splits"]["small"], draws["splits"]["large"]
-    for seed in (0, 1):
-        for part in ("x_train", "y_train", "x_test", "y_test"):
-            first, second = getattr(small[seed][0], part), getattr(large[seed][0], part)
-            assert np.array_equal(first, second)
-        assert np.array_equal(small[seed][1], large[seed][1])  # What `prepare` draws.
-    assert not np.array_equal(small[0][0].x_train, small[1][0].x_train)
-    assert not np.array_equal(small[0][0].x_test, small[1][0].x_test)
-    assert np.array_equal(small[0][0].x_train, small[2][0].x_train)
+    def drawn(run):
+        split = run["split"]
+        return [split.x_train, split.y_train, split.x_test, split.y_test, run["rng"]]
+
+    first, second, again = map(drawn, draws["small"])
+    for seed, run in enumerate((first, second)):
+        assert all(map(np.array_equal, run, drawn(draws["large"][seed])))
+    assert all(map(np.array_equal, first, again))
+    assert not any(map(np.array_equal, first, second))
+
+
+def test_a_seed_fixes_the_initial_weights(draws):
+    first, second, again = (run["weights"] for run in draws["small"])
+    assert all(map(np.array_equal, first, again)) and not np.array_equal(first[0], second[0])
+    # Layers of the same shape in the same place start alike in both arms.
+    assert np.array_equal(first[0], draws["large"][0]["weights"][0])
+
+
+def test_a_seed_fixes_the_order_of_the_batches_and_both_arms_get_it(draws):
+    order = [np.concatenate(run["batches"]) for run in draws["small"]]
+    assert [len(batch) for batch in draws["small"][0]["batches"]] == 2 * [40, 40, 20]
+    for epoch in (slice(0, 100), slice(100, 200)):
+        assert sorted(order[0][epoch]) == list(range(100))  # Each image once an epoch …
+        assert list(order[0][epoch]) != list(range(100))  # … and not in the order of the file.
+        for seed in (0, 1):
+            large = np.concatenate(draws["large"][seed]["batches"])
+            assert np.array_equal(order[seed][epoch], large[epoch])
+        assert np.array_equal(order[0][epoch], order[2][epoch])
+        assert not np.array_equal(order[0][epoch], order[1][epoch])
+    # Keras alone, once seeded, would deal every epoch alike.
+    assert not np.array_equal(order[0][:100], order[0][100:])
+
+
+def test_a_seed_fixes_the_dropout_masks(draws):
+    first, second, again = (run["dropped"] for run in draws["small"])
+    assert 0.3 < np.mean(np.concatenate(first)) < 0.7
+    assert all(map(np.array_equal, first, again)) and not np.array_equal(first[0], second[0])
+    assert not np.array_equal(first[0], first[1])  # Each batch draws its own.
+
+
+def test_without_shuffling_the_first_batches_are_those_that_prepare_put_first():
+    def three_first(split, rng):
+        order = np.argsort(split.y_train != 3, kind="stable")
+        return split.replace(x_train=split.x_train[order], y_train=split.y_train[order])
+
+    def first_labels(shuffle):
+        """Labels of the first batch of each epoch, by a loss that writes them down."""
+        noted = []
+
+        def loss(labels, outputs):
+            noted.append(keras.ops.convert_to_numpy(labels).ravel().astype(int).tolist())
+            return keras.losses.sparse_categorical_crossentropy(labels, outputs)
+
+        arm = Arm(lambda: eager(loss=loss), three_first)
+        quick(one(arm, epochs=2, batch_size=10, shuffle=shuffle))
+        return noted[0], noted[len(noted) // 2]
+
+    first, later = first_labels(False)
+    assert first == 10 * [3] and later != 10 * [3]
+    assert first_labels(True)[0] != 10 * [3]
 
 
 def test_testing_now_and_then_changes_nothing_but_the_rows_without_it():
-    def trained(**settings):
-        fit = Fit(5, batch_size=32, train_size=100, **settings)
-        return run(Experiment("x", "c", {"dropout": with_dropout}, 1, fit), "quick")
-
-    each, third = trained(), trained(test_every=3)
+    settings = {**TINY, "epochs": 5}
+    each, third = (quick(one(with_dropout, **settings, test_every=n)) for n in (1, 3))
     tested = ["test_accuracy", "test_loss"]
     assert third.loc[third["test_loss"].notna(), "epoch"].tolist() == [3, 5]
-    kept = each["epoch"].isin([3, 5])
-    same(
-        each[kept].reset_index(drop=True),
-        third[third["epoch"].isin([3, 5])][each.columns].reset_index(drop=True),
-    )
+    rows = each["epoch"].isin([3, 5])
+    same(each[rows], third[rows][each.columns])
     same(each.drop(columns=tested), third.drop(columns=tested))
 
 
 def test_records_count_whether_or_not_a_setting_is_named_that_has_its_default():
     assert Fit(test_every=1, shuffle=True).described() == Fit().described()
-    assert Fit(test_every=2).described() != Fit().described()
+    assert Fit(test_every=2).described() != Fit().described() != Fit(shuffle=False).described()
 
 
-def test_a_seed_fixes_the_initial_weights(draws):
-    first, second, again = (draws["small", number]["weights"] for number in (0, 1, 2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[0], second[0])
-    # Layers of the same shape in the same place start alike in both arms.
-    assert np.array_equal(first[0], draws["large", 0]["weights"][0])
-
-
-def test_a_seed_fixes_the_order_of_the_batches_and_both_arms_get_it(draws):
-    order = [np.concatenate(training_batches(draws["small", number])) for number in (0, 1, 2)]
-    assert [len(batch) for batch in training_batches(draws["small", 0])] == 2 * [40, 40, 20]
-    for epoch in (slice(0, 100), slice(100, 200)):
-        assert sorted(order[0][epoch]) == list(range(100))  # Each image once an epoch …
-        assert list(order[0][epoch]) != list(range(100))  # … and not in the order of the file.
-        for seed in (0, 1):
-            large = np.concatenate(training_batches(draws["large", seed]))
-            assert np.array_equal(order[seed][epoch], large[epoch])
-        assert np.array_equal(order[0][epoch], order[2][epoch])
-        assert not np.array_equal(order[0][epoch], order[1][epoch])
-    for seed in (0, 1):  # Keras alone, once seeded, would deal every epoch alike.
-        assert not np.array_equal(order[seed][:100], order[seed][100:])
-
-
-def test_a_seed_fixes_the_dropout_masks(draws):
-    first, second, again = (draws["small", number]["dropped"] for number in (0, 1, 2))
-    assert 0.3 < np.mean(np.concatenate(first)) < 0.7
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[0], second[0])
-    assert not np.array_equal(first[0], first[1])  # Each batch draws its own.
-
+# Processes
 
 PARALLEL = """
 import joblib
 from tests.test_experiment import *
 for chosen in (1, 2):
     with joblib.parallel_config(n_jobs=chosen):
-        print(without_seconds(run(two_arms(), "quick")).to_json(double_precision=15))
+        for experiment in (two_arms(), one(with_dropout, seeds=4)):
+            print(quick(experiment).drop(columns="seconds").to_json(double_precision=15))
 with joblib.parallel_config(n_jobs=2):
     try:
-        arms = {"good": tiny, "bad": Arm(tiny, prepare=raising)}
-        run(Experiment("x", "c", arms, 1, TINY), "quick")
+        quick(one({"good": tiny, "bad": Arm(tiny, prepare=raising)}))
     except RunError as error:
         print(error)
 """
 
 
-def python(code, *arguments, **environment):
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        **environment,
-    }
+def python(code, *arguments):
+    environment = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, **environment, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     )
 
 
 def test_two_processes_give_the_same_numbers_as_one_and_name_what_fails():
     output, error = python(PARALLEL).communicate(timeout=300)
-    assert len(output.splitlines()) == 3, error
-    in_this_process, in_two, failure = output.splitlines()
-    assert in_this_process == in_two and in_two.startswith('{"experiment"')
+    assert len(output.splitlines()) == 5, error
+    *tables, failure = output.splitlines()
+    assert tables[:2] == tables[2:] and tables[0].startswith('{"experiment"')
     assert failure == "arm 'bad', seed 0: OSError: it is broken"
 
 
@@ -497,13 +441,17 @@ def process(model, split):
 
 @pytest.mark.parametrize("chosen, processes", [(None, min(2, joblib.cpu_count())), (1, 1)])
 def test_quick_runs_are_shared_by_two_processes_unless_joblib_is_told_otherwise(chosen, processes):
-    def trained_by(seeds):
-        runs = run(Experiment("x", "c", {"a": tiny}, seeds, TINY, {"process": process}), "quick")
-        return set(last_epoch(runs)["process"])
+    def trained_by(seeds, **settings):
+        runs = quick(one({"a": eager, "b": other, "c": other}, seeds=seeds, **settings))
+        return last_epoch(runs).groupby("arm")["process"].nunique().tolist(), set(runs["process"])
 
+    settings = {"metrics": {"process": process}}
     with joblib.parallel_config(n_jobs=chosen):
-        assert trained_by(seeds=3) == {os.getpid()}  # So few do not repay the start.
-        assert len(trained_by(seeds=12)) == processes
+        assert trained_by(1, **settings)[1] == {os.getpid()}  # So few do not repay the start.
+        assert trained_by(2, **settings, exclusive=True)[1] == {os.getpid()}
+        # An arm's seeds go to one process, which traces it once; one arm too many is split.
+        each, all_ = trained_by(4, **settings)
+        assert len(all_) == processes and each[:2] == [1, 1]
 
 
 # Errors
@@ -521,8 +469,10 @@ def test_quick_runs_are_shared_by_two_processes_unless_joblib_is_told_otherwise(
         ({"arms": {"a": "tiny"}}, "arms: 'a'='tiny'.*builds its model"),
         ({"arms": {"a": Arm(None)}}, "arms: 'a'=None"),
         ({"arms": {3: tiny}}, "arms: 3=.*a text as the name"),
-        ({"seeds": [0, 1, 2, 1]}, r"seeds=\(0, 1, 2, 1\): seed 1 stands there twice"),
-        ({"seeds": by_scale(2, [3, 3])}, "seed 3 stands there twice"),
+        ({"quick_arms": ["a", "c"]}, r"quick_arms=\['a', 'c'\]; allowed are names of arms.*'a'"),
+        ({"quick_arms": []}, r"quick_arms=\[\]; .*at least one"),
+        ({"seeds": [0, 1, 2, 1]}, r"seeds=\(0, 1, 2, 1\): seed 1 is there twice"),
+        ({"seeds": by_scale(2, [3, 3])}, "seed 3 is there twice"),
         ({"seeds": 0}, "seeds=0 at quick scale; allowed are how many, at least 1"),
         ({"seeds": []}, r"seeds=\[\]"),
         ({"seeds": by_scale(1, -2)}, "seeds=-2 at full scale"),
@@ -533,49 +483,43 @@ def test_quick_runs_are_shared_by_two_processes_unless_joblib_is_told_otherwise(
         ({"seeds": "012"}, "seeds='012'"),
         ({"seeds": True}, "seeds=True"),
         ({"seeds": iter([1, 2])}, "seeds=<list_iterator.*sequence"),
-        ({"fit": Fit(epochs=0)}, "epochs=0 at quick scale; allowed are whole numbers ≥ 1"),
-        ({"fit": Fit(epochs=by_scale(1, 2.5))}, "epochs=2.5 at full scale"),
-        ({"fit": Fit(epochs="1")}, "epochs='1'"),
-        ({"fit": Fit(epochs=True)}, "epochs=True"),
-        ({"fit": Fit(batch_size=-3)}, "batch_size=-3"),
-        ({"fit": Fit(train_size=5)}, "train_size=5 at quick scale; allowed are None and"),
-        ({"fit": Fit(train_size=100.0)}, "train_size=100.0"),
-        ({"fit": Fit(train_size=np.int64(100))}, "train_size="),
+        ({"epochs": 0}, "epochs=0 at quick scale; allowed are whole numbers ≥ 1"),
+        ({"epochs": by_scale(1, 2.5)}, "epochs=2.5 at full scale"),
+        ({"epochs": "1"}, "epochs='1'"),
+        ({"epochs": True}, "epochs=True"),
+        ({"batch_size": -3}, "batch_size=-3"),
+        ({"train_size": 5}, "train_size=5 at quick scale; allowed are None and"),
+        ({"train_size": 100.0}, "train_size=100.0"),
+        ({"train_size": np.int64(100)}, "train_size="),
+        ({"shuffle": by_scale(True, 1)}, "shuffle=1 at full scale; allowed are True and"),
+        ({"test_every": 0}, "test_every=0 at quick scale; allowed are whole numbers ≥ 1"),
         ({"arms": {"a": Arm(tiny, fit=Fit(epochs=-1))}}, "epochs=-1"),
-        ({"measures": {"seed": first_label}}, "measures: 'seed'=.*any name but"),
-        ({"measures": {"m": 3}}, "measures: 'm'=3; allowed are functions"),
-        ({"summaries": {"seconds": len}}, "summaries: 'seconds'=.*any name but"),
-        ({"summaries": {"m": None}}, "summaries: 'm'=None; allowed are functions"),
-        ({"measures": {"m": first_label}, "summaries": {"m": len}}, "'m' is the name of a measure"),
-        ({"fit": Fit(shuffle=by_scale(True, 1))}, "shuffle=1 at full scale; allowed are True and"),
-        ({"fit": Fit(test_every=0)}, "test_every=0 at quick scale; allowed are whole numbers ≥ 1"),
+        ({"metrics": {"seed": first_label}}, "metrics: 'seed'=.*any name but"),
+        ({"metrics": {"m": 3}}, "metrics: 'm'=3; allowed are functions"),
+        ({"history_metrics": {"seconds": len}}, "history_metrics: 'seconds'=.*any name but"),
+        ({"artifacts": {"m": None}}, "artifacts: 'm'=None; allowed are functions"),
+        (
+            {"metrics": {"m": first_label}, "history_metrics": {"m": len}},
+            "history_metrics: 'm' is the name of a metric already",
+        ),
     ],
 )
 def test_bad_settings_are_refused_with_the_argument_the_value_and_what_is_allowed(
     settings, message
 ):
     with pytest.raises(ValueError, match=message):
-        Experiment(**{"name": "x", "claims": "c", "arms": {"a": tiny}, **settings})
+        Experiment(**{"name": "x", "arms": {"a": tiny}, **settings})
 
 
 def test_seeds_may_be_any_sequence_of_whole_numbers():
     for seeds in (range(3), [0, 1, 2], (0, 1, 2), 3, np.arange(3)):
-        found = Experiment("x", "c", {"a": tiny}, seeds).seeds_at("quick")
+        found = one(seeds=seeds).seeds_at("quick")
         assert found == (0, 1, 2) and {type(seed) for seed in found} == {int}
 
 
 def test_a_scale_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="scale='index'; allowed are 'quick', 'full'"):
-        run(two_arms(seeds=by_scale(1, 2)), "index")
-
-
-def test_one_claim_at_full_scale_leaves_the_others_quick(monkeypatch, full_scale):
-    monkeypatch.setenv("MNIST_SCALE", "full")
-    monkeypatch.setenv("MNIST_CLAIM", "another-claim")
-    one = Experiment("x", ["a-claim", "b-claim"], {"a": tiny}, 1, TINY)
-    assert set(run(one)["scale"]) == {"quick"}
-    monkeypatch.setenv("MNIST_CLAIM", "b-claim")
-    assert set(run(one)["scale"]) == {"full"}
+        two_arms().run("index")
 
 
 def raising(*_):
@@ -599,78 +543,74 @@ def infinite(model, split):
     return float("inf")
 
 
-def nan_measure(model, split):
+def nan(model, split):
     return float("nan")
 
 
 BAD = {
-    "raises": (Arm(raising), {}, "OSError: it is broken"),
+    "raises": (raising, {}, "OSError: it is broken"),
     "raises in prepare": (Arm(eager, prepare=raising), {}, "OSError: it is broken"),
     "raises in targets": (Arm(eager, targets=raising), {}, "OSError: it is broken"),
-    "raises in a measure": (Arm(eager), {"m": raising}, "OSError: it is broken"),
-    "measures infinity": (Arm(eager), {"m": infinite}, "its measure 'm' is inf"),
-    "measures nan": (Arm(eager), {"m": nan_measure}, "its measure 'm' is nan"),
-    "measures a metric": (Arm(eager), {"test_loss": first_label}, "'test_loss' has the name of a"),
-    "has a nan loss": (Arm(lambda: eager(loss=nan_loss)), {}, "its loss is nan after epoch 1"),
+    "raises in a metric": (eager, {"m": raising}, "OSError: it is broken"),
+    "measures infinity": (eager, {"m": infinite}, "its metric 'm' is inf"),
+    "measures nan": (eager, {"m": nan}, "its metric 'm' is nan"),
+    "measures what Keras does": (eager, {"test_loss": first_label}, "'test_loss' has the name of"),
+    "has a nan loss": (lambda: eager(loss=nan_loss), {}, "its loss is nan after epoch 1"),
     "diverges": (
-        Arm(lambda: eager(loss=square, optimizer=keras.optimizers.SGD(1e30))),
+        lambda: eager(loss=square, optimizer=keras.optimizers.SGD(1e30)),
         {},
         "its loss is (inf|nan) after epoch 1",
     ),
     "diverges on the test images": (
-        Arm(lambda: eager(loss=diverging_on_test)),
+        lambda: eager(loss=diverging_on_test),
         {},
         "its test_loss is inf after epoch 1",
     ),
-    "returns nothing": (Arm(lambda: None), {}, "its build returned None; allowed is a compiled"),
+    "returns nothing": (lambda: None, {}, "its build returned None; allowed is a compiled"),
     "is not compiled": (
-        Arm(lambda: keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten()])),
+        lambda: keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten()]),
         {},
         "its build returned <Sequential.*compiled keras.Model",
     ),
-    "has an unknown metric": (Arm(lambda: eager(metrics=["acuracy"])), {}, "acuracy"),
+    "has an unknown metric": (lambda: eager(metrics=["acuracy"]), {}, "acuracy"),
     "is too large": (Arm(eager, fit=Fit(1, 32, 3_995)), {}, "train_size is 3,995; allowed are 10"),
 }
+UNBUILT = ["raises", "returns nothing", "is not compiled"]
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_an_arm_that_fails_is_named_with_its_seed(kind):
-    arm, measures, message = BAD[kind]
-    experiment_ = Experiment("x", "c", {kind: arm}, [7], SHORT, measures)
-    with pytest.raises(RunError, match=f"^arm '{kind}', seed 7: .*{message}"):
-        run(experiment_, "quick")
+    build, metrics, message = BAD[kind]
+    seed = "" if kind in UNBUILT else ", seed 7"  # It is built for its fingerprint first.
+    with pytest.raises(RunError, match=f"^arm '{kind}'{seed}: .*{message}"):
+        quick(one({kind: build}, seeds=[7], metrics=metrics))
 
 
-@pytest.mark.parametrize("kind", ["raises", "returns nothing", "is not compiled"])
-def test_an_arm_that_cannot_be_built_is_named_before_anything_is_trained(kind, full_scale):
-    arm, _, message = BAD[kind]
+@pytest.mark.parametrize("kind", UNBUILT)
+def test_an_arm_that_cannot_be_built_is_named_before_anything_is_trained(kind, results):
+    build, _, message = BAD[kind]
     first = Counting()
-    experiment_ = Experiment("x", "c", {"good": first, kind: arm}, 3, TINY)
     with pytest.raises(RunError, match=f"^arm '{kind}': .*{message}"):
-        run(experiment_, "full")
-    assert first.built == 1 and not experiment_.record_file.path.exists()
-
-
-def test_a_comparison_on_an_unknown_metric_is_refused(quick_run):
-    with pytest.raises(ValueError, match="metric='test_acuracy'.*'test_accuracy'"):
-        evidence.paired_difference(quick_run, "test_acuracy", "conv", "dense")
-    estimate = evidence.paired_difference(quick_run, "test_accuracy", "conv", "dense")
-    assert estimate.runs == 2
+        full(one({"good": first, kind: build}, seeds=3))
+    assert first.built == 1 and not results.exists()
 
 
 def test_full_scale_without_its_data_is_one_error_and_trains_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiment, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     monkeypatch.setenv("MNIST_PATH", str(tmp_path / "none.npz"))
     with pytest.raises(data.DataError, match="none.npz"):
-        run(two_arms(), "full")
+        full(two_arms())
     assert list(tmp_path.iterdir()) == []
 
 
 # Recording
 
 
-def lines_of(experiment_):
-    return experiment_.record_file.path.read_text().splitlines()
+def done(experiment):
+    """Return arm and seed of each record, in the order of the file."""
+    found, damaged = RecordFile.of(experiment.name).read()
+    assert damaged == []
+    return [(record["arm"], record["seed"]) for record in found]
 
 
 def flaky(split, rng):
@@ -680,27 +620,27 @@ def flaky(split, rng):
     return split
 
 
-def test_each_finished_run_is_on_the_disk_before_the_next_begins(full_scale):
+def test_each_finished_run_is_on_the_disk_before_the_next_begins(results):
     seen = []
 
     def prepare(split, rng):
-        file = full_scale / "x.jsonl"
+        file = results / "x.jsonl"
         seen.append(len(file.read_text().splitlines()) if file.exists() else 0)
         return split
 
-    run(Experiment("x", "c", {"a": Arm(eager, prepare=prepare)}, 4, SHORT), "full")
+    full(one(Arm(eager, prepare=prepare), seeds=4))
     assert seen == [0, 1, 2, 3]
 
 
-def test_a_record_says_what_was_run_where_and_when(full_scale):
-    experiment_ = two_arms(seeds=1, measures={"weights": count_weights})
-    frame = run(experiment_, "full")
-    record = json.loads(lines_of(experiment_)[0])
+def test_a_record_says_what_was_run_where_and_when(results):
+    experiment = one(Counting(), metrics={"weights": count_weights})
+    frame = full(experiment)
+    (record,) = RecordFile.of("x").read()[0]
     assert list(record)[:3] == ["experiment", "arm", "seed"]
-    assert (record["experiment"], record["arm"], record["seed"]) == ("two-arms", "conv", 0)
-    assert record["fingerprint"] == experiment_.fingerprints("full")["conv"]
+    assert (record["experiment"], record["arm"], record["seed"]) == ("x", "a", 0)
+    assert record["fingerprint"] == experiment.fingerprints("full")["a"]
     assert (record["train_size"], record["test_size"]) == (100, 1_000)
-    assert len(record["epochs"]) == 2 and record["measures"] == {"weights": conv().count_params()}
+    assert len(record["epochs"]) == 1 and record["measures"] == {"weights": eager().count_params()}
     assert record["versions"]["keras"] == keras.__version__
     assert record["machine"]["cores"] == os.cpu_count() and record["machine"]["threads"] >= 1
     assert time.strptime(record["date"], "%Y-%m-%d")
@@ -708,97 +648,68 @@ def test_a_record_says_what_was_run_where_and_when(full_scale):
     assert set(frame["scale"]) == {"full"}
 
 
-def test_running_again_trains_nothing_and_gives_the_same_table(full_scale):
-    builds = {"a": Counting(), "b": Counting(other)}
-    experiment_ = Experiment("x", "c", builds, 2, SHORT)
-    first = run(experiment_, "full")
-    assert [each.built for each in builds.values()] == [1 + 2, 1 + 2]  # One for the fingerprint.
-    before = lines_of(experiment_)
-    second = run(experiment_, "full")
-    assert [each.built for each in builds.values()] == [4, 4]
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
-    assert lines_of(experiment_) == before
-    assert recorded(experiment_).complete
-    pd.testing.assert_frame_equal(recorded(experiment_).frame, first, check_exact=True)
-
-
-def test_more_seeds_and_more_arms_train_only_what_is_missing(full_scale):
+def test_running_again_trains_nothing_and_more_seeds_and_arms_only_what_is_missing(results):
     a, b = Counting(), Counting(other)
-    run(Experiment("x", "c", {"a": a}, 2, SHORT), "full")
-    larger = Experiment("x", "c", {"b": b, "a": a}, 3, SHORT)
-    assert set(recorded(larger).missing) == {("b", 0), ("b", 1), ("b", 2), ("a", 2)}
+    first = full(one(a, seeds=2))
+    assert a.built == 1 + 2  # One for the fingerprint.
+    second = one(a, seeds=2).run("full")
+    assert a.built == 1 + 2 + 1 and second.quick is None
+    pd.testing.assert_frame_equal(second.best, first, check_exact=True)
+    larger = one({"b": b, "a": a}, seeds=3)
+    assert set(larger.recorded().missing) == {("b", 0), ("b", 1), ("b", 2), ("a", 2)}
     a.built = b.built = 0
-    frame = run(larger, "full")
+    result = larger.run("full")
     assert (a.built, b.built) == (1 + 1, 1 + 3)
-    assert len(last_epoch(frame)) == 6 and len(lines_of(larger)) == 6
-    assert recorded(larger).complete and recorded(larger).changed == {}
+    assert len(last_epoch(result.best)) == 6 == len(done(larger))
+    assert result.recorded.complete and result.recorded.changed == {}
 
 
-def test_a_failed_run_keeps_the_finished_ones_and_is_tried_again(full_scale, monkeypatch):
-    experiment_ = Experiment("x", "c", {"a": eager, "b": Arm(eager, prepare=flaky)}, 3, SHORT)
+def test_a_failed_run_keeps_the_finished_ones_and_is_tried_again(results, monkeypatch):
+    experiment = one({"a": eager, "b": Arm(eager, prepare=flaky)}, seeds=3)
     monkeypatch.setenv("BROKEN", "yes")
     with pytest.raises(RunError, match="^arm 'b', seed 1: OSError: it is broken"):
-        run(experiment_, "full")
-    done = [(record["arm"], record["seed"]) for record in experiment_.record_file.read()[0]]
-    assert done == [("a", 0), ("b", 0), ("a", 1)]
+        full(experiment)
+    assert done(experiment) == [("a", 0), ("b", 0), ("a", 1)]
     monkeypatch.delenv("BROKEN")
-    assert len(last_epoch(run(experiment_, "full"))) == 6
-    done = [(record["arm"], record["seed"]) for record in experiment_.record_file.read()[0]]
-    assert done[3:] == [("b", 1), ("a", 2), ("b", 2)]
-
-
-def measure_one(model, split):
-    return 1.0
-
-
-def measure_two(model, split):
-    return 2.0
-
-
-def len_of(epochs):
-    return len(epochs)
+    assert len(last_epoch(full(experiment))) == 6
+    assert done(experiment)[3:] == [("b", 1), ("a", 2), ("b", 2)]
 
 
 CHANGES = {
-    "model": {"arms": {"a": lambda: eager(hidden=(3,)), "b": other}},
-    "compile": {"arms": {"a": lambda: eager(optimizer="sgd"), "b": other}},
-    "fit": {"arms": {"a": Arm(eager, fit=Fit(1, 25, 100)), "b": other}},
-    "data": {"arms": {"a": Arm(eager, prepare=flaky), "b": other}},
+    "model": lambda: eager(layers.Dense(3)),
+    "compile": lambda: eager(optimizer="sgd"),
+    "fit": Arm(eager, fit=Fit(1, 25, 100)),
+    "data": Arm(eager, prepare=flaky),
 }
 
 
 @pytest.mark.parametrize("part", CHANGES)
-def test_a_changed_arm_is_trained_again_and_the_part_that_changed_is_named(part, full_scale):
-    base = {
-        "name": "x",
-        "claims": "a-claim",
-        "arms": {"a": eager, "b": other},
-        "seeds": 2,
-        "fit": SHORT,
-    }
-    run(Experiment(**base), "full")
-    later = Experiment(**{**base, **CHANGES[part]})
-    stale = recorded(later)
-    assert stale.changed == {"a": (part,)}
+def test_a_changed_arm_is_trained_again_and_the_part_that_changed_is_named(part, results):
+    before, later = (one({"a": a, "b": other}, seeds=2) for a in (eager, CHANGES[part]))
+    full(before)
+    stale = later.recorded()
+    assert stale.changed == {"a": (part,)} and set(stale.frame["arm"]) == {"b"}
     assert stale.missing == (("a", 0), ("a", 1)) and not stale.complete
-    assert set(stale.frame["arm"]) == {"b"}
+    assert "2 of 4 runs recorded" in repr(stale) and "`make results` runs what" in repr(stale)
     assert f"because these changed: a: {part}." in repr(stale)
-    assert "2 of 4 runs recorded" in repr(stale) and "make results CLAIM=a-claim" in repr(stale)
-    run(later, "full")
-    assert recorded(later).complete and recorded(later).changed == {}
-    assert len(lines_of(later)) == 6  # The old ones stay; back again, they count again.
-    assert recorded(Experiment(**base)).complete
+    result = later.run("full")
+    assert result.recorded.complete and result.recorded.changed == {}
+    assert len(done(later)) == 6  # The old ones stay; back again, they count again.
+    assert before.recorded().complete
 
 
-def test_a_changed_measure_makes_every_arm_stale(full_scale):
-    base = {"name": "x", "claims": "c", "arms": {"a": eager, "b": other}, "seeds": 1, "fit": SHORT}
-    run(Experiment(**base, measures={"m": measure_one}), "full")
-    later = Experiment(**base, measures={"m": measure_two})
-    assert recorded(later).changed == {"a": ("measures",), "b": ("measures",)}
-    with_summary = Experiment(**base, measures={"m": measure_one}, summaries={"epochs": len_of})
-    assert recorded(with_summary).changed == {"a": ("measures",), "b": ("measures",)}
-    assert recorded(Experiment(**base, measures={"m": measure_one})).complete
-    assert set(last_epoch(run(later, "full"))["m"]) == {2.0}
+def test_a_changed_metric_makes_every_arm_stale(results):
+    arms = {"a": eager, "b": other}
+    full(one(arms, metrics={"m": count_weights}))
+    changed = {"a": ("measures",), "b": ("measures",)}
+    for settings in (
+        {"metrics": {"m": first_label}},
+        {"metrics": {"m": count_weights}, "history_metrics": {"e": loss_before}},
+        {"metrics": {"m": count_weights}, "artifacts": {"labels": labels}},
+        {},
+    ):
+        assert one(arms, **settings).recorded().changed == changed
+    assert one(arms, metrics={"m": count_weights}).recorded().complete
 
 
 def logits(model, split):
@@ -809,94 +720,149 @@ def labels(model, split):
     return split.y_test
 
 
-def test_what_an_experiment_for_no_claim_lacks_is_run_without_one(full_scale, monkeypatch):
-    made = Experiment("made", claims=(), arms={"a": eager}, seeds=1, fit=SHORT)
-    assert made.claims == ()
-    assert "`make results` runs what is missing" in repr(recorded(made))
-    # With the full scale of a claim it stays quick, as the experiments of other claims do.
-    monkeypatch.setenv("MNIST_SCALE", "full")
-    monkeypatch.setenv("MNIST_CLAIM", "a-claim")
-    assert set(run(made)["scale"]) == {"quick"} and not recorded(made).complete
-    monkeypatch.delenv("MNIST_CLAIM")
-    assert set(run(made)["scale"]) == {"full"} and recorded(made).complete
-
-
 def letters(model, split):
     return np.array(["a"])
 
 
-def infinite(model, split):
+def infinities(model, split):
     return np.array([1.0, np.inf])
 
 
-def test_arrays_that_a_run_keeps_come_back_as_they_were(full_scale):
-    keeps = {"logits": logits, "labels": labels}
-    experiment_ = two_arms(keeps=keeps)
-    assert kept(experiment_) == {}
-    frame = last_epoch(run(experiment_, "full")).set_index(["arm", "seed"])
-    found = kept(experiment_)
-    assert set(found) == {("conv", 0), ("conv", 1), ("dense", 0), ("dense", 1)}
-    for job, arrays in found.items():
+def test_the_arrays_that_a_run_leaves_behind_come_back_as_they_were(results):
+    experiment = one({"a": eager, "b": other}, artifacts={"logits": logits, "labels": labels})
+    assert experiment.recorded().artifacts() == {}
+    result = experiment.run("full")
+    frame = last_epoch(result.best).set_index(["arm", "seed"])
+    found = result.recorded.artifacts()
+    assert set(found) == {("a", 0), ("b", 0)}
+    for run, arrays in found.items():
         assert arrays["logits"].shape == (1_000, 10) and arrays["logits"].dtype == np.float16
         assert np.array_equal(arrays["labels"], data.load_mnist("full").split(0).y_test)
         right = np.mean(arrays["logits"].argmax(axis=1) == arrays["labels"])
-        assert right == pytest.approx(frame.loc[job, "test_accuracy"], abs=2e-3)
-    assert not set(keeps) & set(frame.columns)
-    # They are part of what a record must match, and of the line that is written at once.
-    assert recorded(two_arms()).changed == {"conv": ("measures",), "dense": ("measures",)}
-    assert kept(two_arms()) == {}
-    run(two_arms(), "full")
-    assert kept(two_arms())["conv", 0] == {}
+        assert right == pytest.approx(frame.loc[run, "test_accuracy"], abs=2e-3)
+    assert not {"logits", "labels"} & set(frame.columns)
 
 
-def test_quick_runs_keep_nothing():
-    assert run(two_arms(seeds=1, keeps={"broken": letters}), "quick")["seed"].eq(0).all()
+def test_quick_runs_leave_no_arrays_behind():
+    assert len(quick(one(artifacts={"broken": letters}))) == 1
 
 
-@pytest.mark.parametrize("keep", [letters, infinite])
-def test_what_cannot_be_kept_ends_the_run_and_is_not_recorded(full_scale, keep):
-    experiment_ = Experiment("x", "c", {"a": eager}, seeds=1, fit=SHORT, keeps={"it": keep})
-    with pytest.raises(RunError, match="arm 'a', seed 0: .*keeps as 'it'.*finite real numbers"):
-        run(experiment_, "full")
-    assert recorded(experiment_).missing == (("a", 0),)
+@pytest.mark.parametrize("artifact", [letters, infinities])
+def test_what_cannot_be_stored_ends_the_run_and_is_not_recorded(results, artifact):
+    experiment = one(artifacts={"it": artifact})
+    with pytest.raises(RunError, match="arm 'a', seed 0: .*'it'.*finite real numbers"):
+        full(experiment)
+    assert experiment.recorded().missing == (("a", 0),)
 
 
-def test_what_is_recorded_tells_the_ledger_what_has_to_match(full_scale):
-    experiment_ = two_arms(seeds=1)
-    nothing = recorded(experiment_)
-    assert nothing.frame.empty and nothing.missing == (("conv", 0), ("dense", 0))
-    assert "0 of 2 runs recorded" in repr(nothing) and "Not yet run" in repr(nothing)
-    run(experiment_, "full")
-    text, extra = recorded(experiment_)._repr_mimebundle_()
-    assert text["text/plain"] == ("Full MNIST, two-arms: 2 of 2 runs recorded (arms: 2, seeds: 1).")
+def test_torn_damaged_and_blank_lines_are_reported_and_only_their_runs_are_missing(results):
+    experiment = one(seeds=4)
+    first, path = full(experiment), results / "x.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"\n\n" + lines[1][:70] + b"\n" + lines[2] + lines[3][:-20])
+    broken = experiment.recorded()
+    assert broken.missing == (("a", 1), ("a", 3)) and broken.damaged == (4, 6)
+    assert "Damaged lines, skipped: 4, 6." in repr(broken)
+    same(full(experiment), first)
+    again = experiment.recorded()
+    assert again.complete and again.damaged == (4, 6)
+
+
+def test_a_run_that_cannot_be_recorded_is_named(results):
+    results.write_text("a file, where the folder should be")
+    with pytest.raises(RecordError, match="arm 'a', seed 0 was trained but not recorded"):
+        full(one())
+
+
+# The result
+
+COMPARISON = {
+    "says": "dense against conv", "experiment": "two-arms", "metric": "train_size",
+    "treatment": "dense", "baseline": "conv", "expect": "no difference", "margin": 1,
+    "unit": "",
+}  # fmt: skip
+CLAIM = {
+    "id": "a-claim", "section": "A section", "source": "S0", "chapter": "a-chapter",
+    "kind": "measured", "statement": "The same.", "settled_by": "Both are trained.",
+    "comparisons": [COMPARISON, {**COMPARISON, "experiment": "others"}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """Let the ledger hold one claim, which rests on two experiments."""
+    path = tmp_path / "claims.yml"
+    path.write_text(yaml.safe_dump({"sources": {"S0": {}}, "claims": [CLAIM]}), encoding="utf-8")
+    found = claims.load_ledger(path)
+    monkeypatch.setattr(claims, "load_ledger", lambda: found)
+
+
+def cheap(name="two-arms", **settings):
+    return one({"conv": eager, "dense": other}, name, seeds=2, **settings)
+
+
+def test_the_best_runs_are_the_recorded_ones_once_they_are_complete(results):
+    experiment = cheap(train_size=by_scale(50, 100))
+    before = experiment.run("quick")
+    assert before.best is before.quick and before.recorded.frame.empty
+    assert before.label == "quick runs: 50 images, 1 epoch, 2 seeds"
+    full(dataclasses.replace(experiment, seeds=1))
+    assert experiment.run("quick").best["scale"].unique() == ["quick"]
+    full(experiment)
+    after = experiment.run("quick")
+    assert after.best is after.recorded.frame and len(after.quick) == 4
+    assert after.label == "recorded runs: 100 images, 1 epoch, 2 seeds"
+
+
+def test_a_result_says_what_ran_and_tells_the_ledger_what_has_to_match(results):
+    experiment = cheap()
+    before = experiment.run("quick")
+    assert repr(before) == (
+        "two-arms, quick runs: 100 images, 1 epoch, 2 seeds.\n"
+        "two-arms, full scale: 0 of 4 runs recorded. `make results` runs what is missing."
+    )
+    shown, extra = experiment.run("full")._repr_mimebundle_()
+    assert shown["text/plain"] == (
+        "two-arms, full scale: 4 of 4 runs recorded: 100 images, 1 epoch, 2 seeds."
+    )
+    assert "<code>make results</code>" in before._repr_mimebundle_()[0]["text/html"]
     assert extra == {
         "recorded": {
             "experiment": "two-arms",
-            "seeds": [0],
-            "fingerprints": experiment_.fingerprints("full"),
-        }
+            "seeds": [0, 1],
+            "fingerprints": experiment.fingerprints("full"),
+        },
+        "exclusive": False,
     }
     json.dumps(extra)
 
 
-def test_torn_damaged_and_blank_lines_are_reported_and_only_their_runs_are_missing(full_scale):
-    experiment_ = Experiment("x", "c", {"a": eager}, 4, SHORT)
-    first = run(experiment_, "full")
-    path = experiment_.record_file.path
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + b"\n\n" + lines[1][:70] + b"\n" + lines[2] + lines[3][:-20])
-    broken = recorded(experiment_)
-    assert broken.missing == (("a", 1), ("a", 3)) and broken.damaged == (4, 6)
-    assert "Damaged lines, skipped: 4, 6." in repr(broken)
-    same(run(experiment_, "full"), first)
-    again = recorded(experiment_)
-    assert again.complete and again.damaged == (4, 6)
+def test_a_claim_is_judged_by_the_runs_of_all_results_that_it_rests_on(results, ledger):
+    first, second = cheap(), cheap("others")
+    found = first.run("quick")
+    assert [row[1] for row in found.verdict("a-claim").rows] == ["quick"]
+    found.expect("a-claim", "refuted")  # Without recorded runs nothing is insisted on.
+    full(first)
+    found, others = first.run("quick"), second.run("full")
+    assert found.verdict("a-claim").verdict("full") is None
+    settled = found.verdict("a-claim", others)
+    assert [row[1] for row in settled.rows] == ["quick", "full", "full"]
+    assert str(settled.verdict("full")) == "supported"
+    found.expect("a-claim", "supported", others)
+    with pytest.raises(AssertionError, match="a-claim: the text says refuted, the runs supported"):
+        found.expect("a-claim", "refuted", others)
+    with pytest.raises(ValueError, match="verdict='suported'; allowed are supported, "):
+        found.expect("a-claim", "suported", others)
 
 
-def test_a_run_that_cannot_be_recorded_is_named(full_scale):
-    full_scale.write_text("a file, where the folder should be")
-    with pytest.raises(RecordError, match="arm 'conv', seed 0 was trained but not recorded"):
-        run(two_arms(seeds=1), "full")
+def test_one_claim_at_full_scale_leaves_what_does_not_serve_it_quick(monkeypatch, results, ledger):
+    monkeypatch.setenv("MNIST_SCALE", "full")
+    monkeypatch.setenv("MNIST_CLAIM", "a-claim")
+    monkeypatch.setattr(claims, "serves", lambda experiment, claim: experiment == "others")
+    assert cheap().run().quick is not None and not cheap().recorded().complete
+    assert cheap("others").run().quick is None and cheap("others").recorded().complete
+    monkeypatch.delenv("MNIST_CLAIM")
+    assert cheap().run().quick is None
 
 
 # Interruptions: a process of its own, stopped at some moment
@@ -907,7 +873,7 @@ from tests.test_experiment import *
 use_stand_in(setattr, sys.argv[1])
 print("ready", flush=True)
 try:
-    run(interrupted(), "full")
+    full(interrupted())
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 else:
@@ -916,15 +882,17 @@ else:
 
 
 def interrupted():
-    return Experiment("x", "c", {"a": eager, "b": other}, 8, SHORT)
+    return one({"a": eager, "b": other}, seeds=8)
 
 
-def test_stopped_at_any_moment_it_loses_at_most_the_run_in_progress(full_scale):
-    moments = random.Random(0)
-    experiment_, path = interrupted(), full_scale / "x.jsonl"
-    before = 0
+def count_lines(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_stopped_at_any_moment_it_loses_at_most_the_run_in_progress(results):
+    moments, path, before = random.Random(0), results / "x.jsonl", 0
     for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
-        process = python(WORK, full_scale)
+        process = python(WORK, results)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         # Somewhere after its next record: before, in and after the recording of another one.
         while process.poll() is None and count_lines(path) <= before:
@@ -940,28 +908,21 @@ def test_stopped_at_any_moment_it_loses_at_most_the_run_in_progress(full_scale):
         if how == signal.SIGINT:
             assert output == "interrupted\n", error
         assert process.returncode == (0 if how == signal.SIGINT else -how)
-        found, damaged = experiment_.record_file.read()
-        assert damaged == [] and len(found) >= finished > before
-        before = len(found)
-    frame = run(experiment_, "full")
-    found, damaged = experiment_.record_file.read()
-    runs = [(record["arm"], record["seed"]) for record in found]
-    assert before < 16 and damaged == [] and len(runs) == len(set(runs)) == 16
-    assert len(last_epoch(frame)) == 16 and recorded(experiment_).complete
+        assert len(done(interrupted())) >= finished > before
+        before = len(done(interrupted()))
+    frame = full(interrupted())
+    runs = done(interrupted())
+    assert before < 16 and len(runs) == len(set(runs)) == 16 == len(last_epoch(frame))
 
 
-def count_lines(path):
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def test_an_interrupt_is_not_lost_while_garbage_is_collected(full_scale, monkeypatch):
+def test_an_interrupt_is_not_lost_while_garbage_is_collected(monkeypatch):
     clear = keras.utils.clear_session
 
-    class Kept:
+    class Object:
         pass
 
     def interrupted_clear():
-        kept = Kept()
+        kept = Object()
         # What such a callback raises, Python prints and drops.
         reference = weakref.ref(kept, lambda _: os.kill(os.getpid(), signal.SIGINT))
         del kept
@@ -971,17 +932,15 @@ def test_an_interrupt_is_not_lost_while_garbage_is_collected(full_scale, monkeyp
     monkeypatch.setattr(keras.utils, "clear_session", interrupted_clear)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(interrupted(), "quick")
+        quick(interrupted())
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_two_that_run_the_same_experiment_at_once_record_each_run_once(full_scale):
-    another = python(WORK, full_scale)
+def test_two_that_run_the_same_experiment_at_once_record_each_run_once(results):
+    another = python(WORK, results)
     assert another.stdout.readline() == "ready\n", another.stderr.read()
-    frame = run(interrupted(), "full")
+    frame = full(interrupted())
     output, error = another.communicate(timeout=300)
     assert output == "done\n", error
-    found, damaged = interrupted().record_file.read()
-    runs = [(record["arm"], record["seed"]) for record in found]
-    assert damaged == [] and len(runs) == len(set(runs)) == 16
-    assert len(last_epoch(frame)) == 16
+    runs = done(interrupted())
+    assert len(runs) == len(set(runs)) == 16 == len(last_epoch(frame))

@@ -12,13 +12,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_experiment import SHORT, Counting, eager, use_stand_in
+from test_experiment import Counting, eager, full, one, use_stand_in
 
-from utils.experiments import run as experiment  # noqa: F401 (the forked sweeps name it)
-from utils.experiments.run import Arm, Experiment, last_epoch, recorded, run
-from utils.evidence.records import RecordError, RecordFile
+from utils.evidence import (
+    RecordError,
+    RecordFile,
+    last_epoch,
+    records,  # noqa: F401 (the forked sweeps name it)
+)
+from utils.experiments import Arm
 
 resource = pytest.importorskip("resource", reason="limits and signals of Unix are under test")
+
+pytestmark = pytest.mark.training
 
 TESTS = Path(__file__).parent
 KILLS = 50
@@ -26,13 +32,13 @@ KILLS = 50
 
 def noting(split, rng):
     """Write down which run begins, before anything of it is trained."""
-    with open(os.environ["STARTED"], "a") as file:
+    with open(os.environ["STARTED"], "a", encoding="utf-8") as file:
         file.write(f"{rng.bit_generator.seed_seq.entropy}\n")
     return split
 
 
 def sweep(seeds):
-    return Experiment("sweep", "c", {"a": Arm(eager, prepare=noting)}, seeds, SHORT)
+    return one(Arm(eager, prepare=noting), "sweep", seeds=seeds)
 
 
 # Runs sweeps in children of its own: to import TensorFlow takes longer than what is under test.
@@ -50,8 +56,8 @@ for line in sys.stdin:
         continue
     pid = os.fork()
     if not pid:
-        experiment.RESULTS = Path(given[0])
-        run(sweep(int(given[1])), "full")
+        records.RESULTS = Path(given[0])
+        full(sweep(int(given[1])))
         os._exit(0)
     print(pid, flush=True)
 """
@@ -208,7 +214,7 @@ def disk(tmp_path):
 
 
 @contextlib.contextmanager
-def full(folder):
+def filled(folder):
     """Leave one block of a disk free."""
     filler = folder / "filler"
     filler.write_bytes(bytes(60 * 1024))
@@ -231,36 +237,36 @@ def test_a_full_disk_is_a_clear_error_and_the_sweep_goes_on_when_there_is_room(
 ):
     folder = request.getfixturevalue("disk") if kind == "disk" else tmp_path
     file = results(folder)
-    with (full if kind == "disk" else limited)(folder):
+    with (filled if kind == "disk" else limited)(folder):
         with pytest.raises(RecordError) as error:
-            run(sweep(7), "full")
+            full(sweep(7))
         kept, content = seeds_of(file), file.path.read_bytes()
     assert 1 <= len(kept) < 7 and kept == list(range(len(kept)))
     reason = os.strerror(errno.ENOSPC if kind == "disk" else errno.EFBIG)
     assert f"arm 'a', seed {len(kept)} was trained but not recorded" in str(error.value)
     assert content.endswith(b"\n") and (reason in str(error.value) or "space" in str(error.value))
-    frame = run(sweep(7), "full")
+    frame = full(sweep(7))
     assert file.path.read_bytes().startswith(content)
     assert seeds_of(file) == list(range(7)) and len(last_epoch(frame)) == 7
 
 
 def check_read_only(file, results, writable):
     build = Counting()
-    more = Experiment("sweep", "c", {"a": build}, 4, SHORT)
+    more = one(build, "sweep", seeds=4)
     content = file.path.read_bytes()
     with pytest.raises(RecordError, match=r"^sweep.jsonl: .* is read-only, .* nothing was trained"):
-        run(more, "full")
+        full(more)
     assert build.built == 1 and file.path.read_bytes() == content  # Built for its fingerprint.
     # What is recorded can be read all the same.
-    assert len(recorded(more).frame) == 2
+    assert len(more.recorded().frame) == 2
     writable()
-    run(more, "full")
+    full(more)
     assert seeds_of(file) == [0, 1, 2, 3] and file.path.read_bytes().startswith(content)
 
 
 def test_results_on_a_read_only_disk_are_refused_before_anything_is_trained(results, disk):
     file = results(disk)
-    run(Experiment("sweep", "c", {"a": Counting()}, 2, SHORT), "full")
+    full(one(Counting(), "sweep", seeds=2))
     mount("-o", "remount,ro", disk)
     check_read_only(file, results, lambda: mount("-o", "remount,rw", disk))
 
@@ -272,7 +278,7 @@ def test_results_that_may_not_be_written_are_refused_before_anything_is_trained(
 ):
     folder = tmp_path / "results"
     file = results(folder)
-    run(Experiment("sweep", "c", {"a": Counting()}, 2, SHORT), "full")
+    full(one(Counting(), "sweep", seeds=2))
     place = file.path if which == "file" else folder
     usual = place.stat().st_mode
     place.chmod(usual & ~0o222)
@@ -293,18 +299,18 @@ DAMAGE = {
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_corrupt_line_in_the_middle_costs_its_run_and_is_reported(kind, results, tmp_path):
     file = results(tmp_path / "results")
-    run(sweep(4), "full")
+    full(sweep(4))
     lines = file.path.read_bytes().splitlines(keepends=True)
     damaged = b"".join([lines[0], DAMAGE[kind](lines[1]), *lines[2:]])
     file.path.write_bytes(damaged)
     kept = kind == "from a merge"
-    found = recorded(sweep(4))
+    found = sweep(4).recorded()
     assert found.missing == (() if kept else (("a", 1),))
     assert found.damaged == {"emptied": (), "from a merge": (2, 4, 6)}.get(kind, (2,))
     assert ("Damaged lines, skipped" in repr(found)) is bool(found.damaged)
     begun = Path(os.environ["STARTED"]).read_text().split()
-    frame = run(sweep(4), "full")
+    frame = full(sweep(4))
     assert Path(os.environ["STARTED"]).read_text().split()[len(begun) :] == ([] if kept else ["1"])
     assert file.path.read_bytes().startswith(damaged)
-    assert len(last_epoch(frame)) == 4 and recorded(sweep(4)).complete
+    assert len(last_epoch(frame)) == 4 and sweep(4).recorded().complete
     assert list(last_epoch(frame)["seed"]) == [0, 1, 2, 3]

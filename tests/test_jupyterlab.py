@@ -101,9 +101,9 @@ def test_a_chapter_runs_to_its_end_and_its_player_moves(chromium, lab):  # noqa:
     assert notebook.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
     assert notebook.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0
 
-    player = notebook.locator(".player").first
+    player = notebook.locator(".slider").first
     player.scroll_into_view_if_needed()
-    slider, shown = player.locator("input"), player.locator(".player-state:not([hidden])")
+    slider, shown = player.locator("input"), player.locator(".slider-state:not([hidden])")
     first = shown.get_attribute("data-name")
     assert slider.is_enabled() and shown.count() == 1
     slider.focus()

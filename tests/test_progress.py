@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from utils.experiments.progress import progress_bar
+
+pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parent.parent
 LOOP = """
@@ -109,5 +112,5 @@ def test_a_notebook_asked_for_the_terminal_stores_nothing_and_writes_there(tmp_p
             LOOP, env={**os.environ, "MNIST_PROGRESS": "terminal"}, stderr=terminal
         )
     assert shown == []
-    assert "three steps" in log.read_text()
+    assert "three steps" in log.read_text(encoding="utf-8")
     assert [output.get("name") for output in notebook.cells[0].outputs] == ["stdout"]

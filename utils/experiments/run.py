@@ -206,10 +206,11 @@ def _finished(jobs: list[Job], scale: str, exclusive: bool) -> Iterator[dict]:
         processes = 1 if exclusive else _processes(scale, len(jobs))
         if scale == "full" and processes > 1:
             yield from local.train(processes, train, calls, data.load_mnist(scale))
+        elif scale == "full":
+            yield from map(train, jobs)  # A finished run is recorded before the next begins.
         else:
-            # A finished run at full scale is to be recorded before the next begins.
-            batches = [[job] for job in jobs] if scale == "full" else _batches(jobs, processes)
             parallel = joblib.Parallel(processes, return_as="generator_unordered", batch_size=1)
+            batches = _batches(jobs, processes)
             for records in parallel(joblib.delayed(train_all)(batch) for batch in batches):
                 yield from records
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from utils.experiments import metrics as measures
 from utils.data import load_mnist
+from utils.experiments import metrics
 from utils.experiments.metrics import epochs_to, reached, seconds_to
 
 SPLIT = load_mnist("quick").split(0, 100)
@@ -38,7 +38,7 @@ def test_predictions_are_the_largest_output_of_each_image():
     net.layers[-1].set_weights(
         [np.random.default_rng(0).normal(size=(784, 10)), np.arange(10) / 10]
     )
-    found = measures.predictions(net, SPLIT.x_test)
+    found = metrics.predictions(net, SPLIT.x_test)
     kernel, bias = net.layers[-1].get_weights()
     expected = (SPLIT.x_test.reshape(-1, 784) @ kernel + bias).argmax(axis=1)
     assert found.shape == (1000,) and np.mean(found == expected) > 0.999
@@ -46,13 +46,13 @@ def test_predictions_are_the_largest_output_of_each_image():
 
 def test_train_accuracy_is_that_of_the_training_images():
     # Every digit is there equally often among the 100 images: a tenth are sevens.
-    assert measures.train_accuracy(answering(), SPLIT) == pytest.approx(0.1)
+    assert metrics.train_accuracy(answering(), SPLIT) == pytest.approx(0.1)
     sevens = SPLIT.replace(y_train=np.full(100, 7))
-    assert measures.train_accuracy(answering(), sevens) == 1
+    assert metrics.train_accuracy(answering(), sevens) == 1
 
 
 def test_a_pass_that_takes_longer_is_told_apart_in_powers_of_two():
-    fast, slow = (measures.log2_milliseconds(answering(pause), SPLIT) for pause in (0.02, 0.32))
+    fast, slow = (metrics.log2_milliseconds(answering(pause), SPLIT) for pause in (0.02, 0.32))
     # Sleeping takes at least so long; a busy machine makes both slower, and by no factor of eight.
     assert np.log2(20) <= fast and np.log2(320) <= slow
     assert 1 < slow - fast < 7
@@ -60,24 +60,24 @@ def test_a_pass_that_takes_longer_is_told_apart_in_powers_of_two():
 
 def test_reliability_by_hand():
     sure = np.array([[0.95, 0.05], [0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
-    table = measures.reliability(sure, np.array([0, 1, 1, 1]), bins=10)
+    table = metrics.reliability(sure, np.array([0, 1, 1, 1]), bins=10)
     assert list(table.index) == [4, 7, 8, 9]  # 0.8 and 0.9 are the upper ends of their bins.
     assert table["confidence"].to_numpy() == pytest.approx([0.5, 0.8, 0.9, 0.95])
     assert list(table["accuracy"]) == [0, 1, 0, 1]
     assert list(table["share"]) == 4 * [0.25]
-    assert measures.calibration_error(table) == pytest.approx((0.5 + 0.2 + 0.9 + 0.05) / 4)
+    assert metrics.calibration_error(table) == pytest.approx((0.5 + 0.2 + 0.9 + 0.05) / 4)
 
 
 def test_who_is_as_often_right_as_said_is_calibrated():
     rng = np.random.default_rng(0)
     right = rng.uniform(0.5, 1, 200_000)
     labels = (rng.random(len(right)) > right).astype(int)
-    table = measures.reliability(np.stack([right, 1 - right], axis=1), labels)
+    table = metrics.reliability(np.stack([right, 1 - right], axis=1), labels)
     assert table["share"].sum() == pytest.approx(1)
-    assert measures.calibration_error(table) < 0.005
+    assert metrics.calibration_error(table) < 0.005
     twice_as_sure = np.stack([(1 + right) / 2, (1 - right) / 2], axis=1)
-    overconfident = measures.reliability(twice_as_sure, labels)
-    assert measures.calibration_error(overconfident) == pytest.approx(0.125, abs=0.005)
+    overconfident = metrics.reliability(twice_as_sure, labels)
+    assert metrics.calibration_error(overconfident) == pytest.approx(0.125, abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_who_is_as_often_right_as_said_is_calibrated():
 )
 def test_reliability_refuses_what_are_no_probabilities(probabilities, labels, bins, message):
     with pytest.raises(ValueError, match=message):
-        measures.reliability(probabilities, labels, bins)
+        metrics.reliability(probabilities, labels, bins)
 
 
 def course(*accuracies):
