@@ -56,16 +56,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker("browser")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item):
-    """Let a notebook's kernel train in as many processes as there are cores for this worker."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    with pytest.MonkeyPatch.context() as patch:
-        if is_cell(item.nodeid) and workers > 1:
-            patch.setenv("LOKY_MAX_CPU_COUNT", str(max(1, joblib.cpu_count() // workers)))
-        return (yield)
-
-
 def is_cell(nodeid):
     """Tell a notebook's cell from a test."""
     return nodeid.partition("::")[0].endswith(".ipynb")

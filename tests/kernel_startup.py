@@ -1,4 +1,7 @@
-"""What every kernel under test runs first: a warning that a library gives is not shown.
+"""What every kernel under test runs first: its share of the cores, and whose warnings it shows.
+
+Where notebooks are tested several at a time, each trains in as many processes as there are cores
+for it; to start further ones would take longer than they save.
 
 Cells whose output is compared would turn red on the day on which a new version of a library
 deprecates something. A filter cannot tell who warns, because libraries blame their caller, which is
@@ -7,8 +10,14 @@ the notebook; so this looks on the stack. What the notebook or `utils` warns of 
 
 
 def _install():
+    import os
     import sys
     import warnings
+
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        share = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(share))
 
     show = warnings.showwarning
 

@@ -901,7 +901,7 @@ def test_stopped_at_any_moment_it_loses_at_most_the_run_in_progress(results):
         finished = count_lines(path)
         process.send_signal(how)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(3)
+            process.wait(1)
         if process.poll() is None:  # Python drops an interrupt that comes while it frees objects.
             process.send_signal(how)
         output, error = process.communicate(timeout=60)
