@@ -44,6 +44,13 @@ class Scaled(layers.Layer):
         return self.factor * x * (1 + self.scale) + noise
 
 
+class Static(layers.Layer):
+    """A layer that is traced otherwise for batches of any size, as TensorFlow's arithmetic is."""
+
+    def call(self, x):
+        return x * (2 if x.shape[0] is None else 1)
+
+
 def functional():
     image = keras.Input((28, 28, 1))
     small = layers.AveragePooling2D(4)(image)
@@ -88,7 +95,7 @@ ALIKE = {
         layers.Reshape((49, 2, 1)),
         layers.Permute((2, 1, 3)),
         layers.LayerNormalization(),
-        layers.Softmax(),
+        layers.Softmax(1),
         optimizer="sgd",
     ),
     "dropouts": lambda: net(
@@ -111,6 +118,7 @@ ALIKE = {
     "an inner model, a layer of one's own": lambda: net(
         keras.Sequential([conv(), layers.Dropout(0.2), layers.BatchNormalization()]),
         Scaled(),
+        Static(),
         layers.Activation("tanh"),
         loss=own_loss,
     ),
@@ -191,8 +199,8 @@ class Drawing(layers.Layer):
     def __init__(self, how):
         super().__init__()
         self.how = how
-        if how == "a tensor of its own":
-            self.noise = tf.constant(keras.random.SeedGenerator().state.numpy() % 7, float)[:1]
+        if how == "a number of its own":
+            self.noise = float(keras.random.SeedGenerator().state[0])
         self.scale = tf.Variable(1.0 if how == "a variable of TensorFlow's" else 2.0)
 
     def call(self, x):
@@ -200,12 +208,10 @@ class Drawing(layers.Layer):
             return x + tf.random.uniform(tf.shape(x))
         if self.how == "Keras's global generator":
             return x + keras.random.uniform(keras.ops.shape(x))
-        if self.how == "NumPy's, while it is traced":
-            return x * np.random.random()
         if self.how == "NumPy's, in each step":
             drawn = tf.numpy_function(lambda: np.float32(np.random.random()), [], tf.float32)
             return x * keras.ops.reshape(drawn, (1,) * 4)
-        if self.how == "a tensor of its own":
+        if self.how == "a number of its own":
             return x * self.noise
         return x * self.scale
 
@@ -242,10 +248,15 @@ def own_metric():
     return made
 
 
+def drawing_loss(labels, outputs):
+    return np.random.random() * own_loss(labels, outputs)
+
+
 DIFFERENT = {
     "random": with_draw(random.random),
     "numpy.random": with_draw(np.random.random),
     "eager": lambda: net(run_eagerly=True),
+    "NumPy's, while it is traced": lambda: net(loss=drawing_loss),
     "a training step of its own": own_step,
     "a metric of its own": own_metric,
     **{
@@ -253,9 +264,8 @@ DIFFERENT = {
         for how in (
             "TensorFlow's generator",
             "Keras's global generator",
-            "NumPy's, while it is traced",
             "NumPy's, in each step",
-            "a tensor of its own",
+            "a number of its own",
             "a variable of TensorFlow's",
         )
     },
