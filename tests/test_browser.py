@@ -174,6 +174,8 @@ def test_a_page_is_whole_fits_every_width_and_shuts_nobody_out_in_both_themes(
             watch.open(f"{address}/{name}.html")
             assert_is_whole(watch)
             assert watch.tab.locator("html").get_attribute("data-theme") == theme
+            # Colours of buttons fade in when a page has been opened.
+            watch.tab.evaluate("Promise.all(document.getAnimations().map(one => one.finished))")
             found = watch.tab.evaluate(CONTRAST)
             watch.tab.evaluate(AXE.read_text(encoding="utf-8"))
             found += watch.tab.evaluate(BARRIERS, rules)
