@@ -158,17 +158,17 @@ class Trace(keras.callbacks.Callback):
         self._every = every
         self._updates, self._trained = 0, 0.0
 
-    def set_model(self, model):
+    def set_model(self, model):  # noqa: D102
         super().set_model(model)
         if not self.rows:
             self._outputs = tf.function(lambda images: model(images, training=False))
             self._outputs(self._images)  # Tracing it is not training, and not a later row's.
             self._look()
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):  # noqa: D102
         self._begun = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: D102
         now = time.perf_counter()
         self._trained += now - self._begun
         self._updates += 1
