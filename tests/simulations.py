@@ -11,7 +11,7 @@ from utils.evidence.statistics import Estimate, Verdict, judge, stein_seeds
 
 PILOT, CAP, REPEATS = 10, 40, 20_000
 EFFECTS = {"none": 0.0, "at the margin": 1.0, "two margins": 2.0, "five margins": 5.0}
-SPREADS = (0.25, 0.5, 1.0)  # standard deviation of a difference, in margins
+SPREADS = (0.5, 1.0)  # standard deviation of a difference, in margins
 
 # Differences with mean 0 and standard deviation 1.
 KINDS = {
@@ -49,7 +49,7 @@ def table() -> pd.DataFrame:
                 rows.append(
                     {
                         "differences": kind,
-                        "standard deviation": f"{spread:g} margins",
+                        "standard deviation": "1 margin" if spread == 1 else f"{spread:g} margins",
                         "true effect": name,
                         "seeds": f"{seeds.mean():.0f}",
                         "covered": f"{np.mean((low <= effect) & (effect <= high)):.1%}",
@@ -66,7 +66,7 @@ def markdown() -> str:
     """Write the table as method.md has it."""
     frame = table()
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("%", " %")
 
 
 if __name__ == "__main__":
