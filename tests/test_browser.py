@@ -1,6 +1,7 @@
 """Every page in a real browser: offline, light and dark, wide and narrow, by http and as a file."""
 
 import functools
+import json
 import os
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -274,7 +275,7 @@ def test_search_finds_a_word(chromium, address):
         assert watch.complaints == []
 
 
-SHOWN = """() => [...document.querySelectorAll('table.ledger tbody tr')]
+SHOWN = """() => [...document.querySelectorAll('ul.ledger > li')]
   .filter(row => row.checkVisibility()).map(row => row.id)"""
 
 
@@ -301,7 +302,7 @@ def test_the_ledger_is_filtered_and_sorted_in_the_page(chromium, start):
         by_time = tab.evaluate(SHOWN)
         assert sorted(by_time) == sorted(ledger) and by_time != list(ledger)
         seconds = tab.evaluate(
-            "[...document.querySelectorAll('.ledger-sorted tr[id]')].map(r => +r.dataset.seconds)"
+            "[...document.querySelectorAll('.ledger-sorted li')].map(r => +r.dataset.seconds)"
         )
         assert seconds == sorted(seconds, reverse=True) and len(seconds) == len(ledger)
         tab.select_option("select[data-order]", "verdict")
@@ -316,12 +317,28 @@ def test_a_link_to_a_claim_that_a_filter_hides_shows_it(chromium, address):
         watch.tab.select_option("select[data-filter=source]", "S3")
         assert not watch.tab.locator("#dropout-rate").is_visible()
         watch.tab.evaluate("location.hash = 'dropout-rate'")
-        watch.tab.wait_for_selector("#dropout-rate", state="visible")
+        watch.tab.wait_for_selector("#dropout-rate table", state="visible")
+        assert watch.tab.locator("ul.ledger details[open]").count() == 1
+
+
+def test_the_ledger_unfolds_by_keyboard_and_is_short_while_it_is_folded(chromium, address):
+    with Watch(chromium, viewport={"width": 1280, "height": 900}) as watch:
+        watch.open(f"{address}/chapters/claims.html")
+        tab = watch.tab
+        assert tab.evaluate("document.documentElement.scrollHeight") < 6000
+        tab.focus("#dropout-rate summary")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#dropout-rate table", state="visible")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
 def test_the_ledger_is_saved_as_a_file(chromium, start):
     with Watch(chromium, accept_downloads=True) as watch:
         watch.open(f"{start}/chapters/claims.html")
+        with watch.tab.expect_download() as saved:
+            watch.tab.click('a[download="ledger.json"]')
+        told = json.loads(Path(saved.value.path()).read_text(encoding="utf-8"))
+        assert [claim["claim"] for claim in told] == list(load_ledger())
         kinds = {"ledger.csv": None, "runs.csv.gz": "gzip"}
         for name, column in (("ledger.csv", "claim"), ("runs.csv.gz", "experiment")):
             with watch.tab.expect_download() as saved:
