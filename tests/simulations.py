@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.evidence.statistics import Estimate, Verdict, judge, stein_seeds
+from utils.evidence.statistics import stein_seeds
 
 PILOT, CAP, REPEATS = 10, 40, 20_000
 EFFECTS = {"none": 0.0, "at the margin": 1.0, "two margins": 2.0, "five margins": 5.0}
@@ -21,20 +21,22 @@ KINDS = {
 }
 
 
-def intervals(rng, kind: str, effect: float, spread: float) -> np.ndarray:
+def intervals(rng, kind: str, effect: float, spread: float, repeats=REPEATS) -> np.ndarray:
     """Repeat pilot, number of seeds and interval of a difference, all in units of the margin."""
-    differences = effect + spread * KINDS[kind](rng, (REPEATS, CAP))
+    differences = effect + spread * KINDS[kind](rng, (repeats, CAP))
     pilot = differences[:, :PILOT].std(axis=1, ddof=1)
     seeds = np.array([stein_seeds(each, 0.5, PILOT, CAP) for each in pilot])
-    means = differences.cumsum(axis=1)[np.arange(REPEATS), seeds - 1] / seeds
+    means = differences.cumsum(axis=1)[np.arange(repeats), seeds - 1] / seeds
     reach = stats.t.ppf(0.975, PILOT - 1) * pilot / np.sqrt(seeds)
     return np.column_stack([means - reach, means + reach, seeds])
 
 
-def verdict(low: float, high: float, expect: str) -> Verdict:
-    """Judge an interval by the rule of the course."""
-    estimate = Estimate((low + high) / 2, PILOT, "given", lambda confidence: (low, high))
-    return judge(estimate, 1.0, expect)
+def frame_of(values) -> pd.DataFrame:
+    """Make the table of an arm with these values, as the records give it."""
+    frame = pd.DataFrame({"metric": values, "seed": range(len(values))})
+    return frame.assign(
+        experiment="simulated", scale="full", arm="new", epoch=1, pilot=PILOT, test_size=1
+    )
 
 
 def table() -> pd.DataFrame:
@@ -62,12 +64,11 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown() -> str:
+def markdown(frame: pd.DataFrame) -> str:
     """Write the table as method.md has it."""
-    frame = table()
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("%", " %")
 
 
 if __name__ == "__main__":
-    print(markdown())
+    print(markdown(table()))

@@ -662,7 +662,7 @@ def _check_schema(document) -> None:
     if where == "claims" and path:
         entry, *path = path
         claim = document["claims"][entry]
-        names = [f"claim {claim.get('id', entry) if isinstance(claim, dict) else claim!r}"]
+        names = [f"claim {claim.get('id', entry) if isinstance(claim, dict) else entry}"]
         if len(path) > 1 and path[0] in ("parts", "further", "old"):
             role, number, *path = path
             says = claim[role][number]

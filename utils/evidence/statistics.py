@@ -441,8 +441,13 @@ def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
     ):
         if not good:
             raise ValueError(f"{name}={value!r}; allowed is {allowed}")
-    wanted = (stats.t.ppf(0.975, pilot - 1) * spread / half_width) ** 2
+    wanted = (_quantile(pilot - 1) * spread / half_width) ** 2
     return int(min(cap, max(pilot, np.ceil(wanted))))
+
+
+@functools.cache
+def _quantile(freedom: int) -> float:
+    return float(stats.t.ppf(0.975, freedom))
 
 
 def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
