@@ -30,7 +30,8 @@ def to_frame(listed: list[Entry]) -> pd.DataFrame:
         }
         for row in rows
     ]
-    return pd.DataFrame(joined)
+    # Several sentences, which would be repeated in each row of a claim.
+    return pd.DataFrame(joined).drop(columns="settled_by")
 
 
 def to_json(listed: list[Entry]) -> str:
