@@ -117,10 +117,10 @@ def recalibrate(model: keras.Model, images: np.ndarray) -> None:
     for layer in model._flatten_layers():
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
-        before = keras.Model(model.input, layer.input)
+        before = keras.Model(model.inputs, layer.input)
         sums = []
         for start in range(0, len(images), _BATCH):
-            values = np.asarray(before(images[start : start + _BATCH], training=False), float)
+            values = np.asarray(before([images[start : start + _BATCH]], training=False), float)
             axes = tuple(range(values.ndim - 1))
             sums.append([values.sum(axes), (values**2).sum(axes), values[..., 0].size])
         total, squares, count = (sum(each) for each in zip(*sums, strict=True))
