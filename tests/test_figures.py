@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch
@@ -721,8 +721,26 @@ def test_a_sweep_shows_the_spread_where_it_is_asked_for():
     figures.sweep(runs_of(**SWEPT), "test_accuracy", "plain, {x}", **how)
     bars = [each.get_segments()[0] for each in axes.collections]
     np.testing.assert_allclose(bars, [[(0.01, 90), (0.01, 92)], [(0.1, 94), (0.1, 99)]])
-    with pytest.raises(ValueError, match="spread='all'; allowed are 'interval' and 'range'"):
+    with pytest.raises(ValueError, match="spread='all'; allowed are 'interval', 'band' and 'range'"):
         figures.sweep(runs_of(**SWEPT), "test_accuracy", "{x}", xlabel="", spread="all", alt=ALT)
+
+
+def test_a_sweep_joins_its_intervals_to_a_band_where_it_is_asked_for():
+    axes, how = bare_axes(), {"xlabel": "rate", "spread": "band"}
+    figures.sweep(runs_of(**SWEPT), "test_accuracy < 0.915", "plain, {x}", axes=axes, **how)
+    (band,) = axes.collections
+    assert isinstance(band, PolyCollection)
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6)}
+    for arm, rate in {"plain, 0.01": 0.01, "plain, 0.1": 0.1}.items():
+        frame = runs_of(**SWEPT).assign(bad=lambda runs: runs["test_accuracy"] < 0.915)
+        ends = statistics.proportion(frame, "bad", arm).interval()
+        assert {(rate, round(end, 6)) for end in ends} <= corners
+    # Two runs have no interval: they are drawn one by one.
+    axes = bare_axes()
+    pairs = {arm: runs[:2] for arm, runs in SWEPT.items()}
+    figures.sweep(runs_of(**pairs), "test_accuracy", "plain, {x}", axes=axes, **how)
+    assert not axes.collections
+    np.testing.assert_allclose(marks_of(axes, 3), [(0.01, 90), (0.01, 91), (0.1, 94), (0.1, 95)])
 
 
 def test_the_setting_of_a_sweep_may_be_a_column_or_belong_to_a_metric():
