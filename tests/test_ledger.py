@@ -22,17 +22,11 @@ PRINT = {"model": "m1", "compile": "c1", "fit": "f1", "data": "d1", "measures": 
 
 def record(arm, seed, accuracy, **changed):
     return {
-        "experiment": EXPERIMENT,
-        "arm": arm,
-        "seed": seed,
-        "train_size": 60_000,
-        "test_size": 10_000,
-        "parameters": 1,
+        "experiment": EXPERIMENT, "arm": arm, "seed": seed, "train_size": 60_000,
+        "test_size": 10_000, "parameters": 1, "measures": {}, "seconds": 90.0,
         "epochs": [{"test_accuracy": accuracy, "seconds": 1.0}],
-        "measures": {},
-        "seconds": 90.0,
         "fingerprint": {**PRINT, **changed},
-    }
+    }  # fmt: skip
 
 
 def three(arm, base, step=0.001, **changed):
@@ -50,15 +44,12 @@ NOT_COUNTED = [
 @pytest.fixture
 def folders(tmp_path):
     """Make a folder of chapters whose notebook waits for two arms, and one for results."""
-    stored = {
-        "experiment": EXPERIMENT,
-        "seeds": [0, 1, 2],
-        "fingerprints": dict.fromkeys(ARMS, PRINT),
-    }
-    settled = {"claim": CLAIM, "quick": "2 of 2 runs"}
+    prints = dict.fromkeys(ARMS, PRINT)
+    told = {"recorded": {"experiment": EXPERIMENT, "seeds": [0, 1, 2], "fingerprints": prints}}
+    told["settled"] = {"claim": CLAIM, "quick": "2 of 2 runs"}
     outputs = [
-        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={name: told})
-        for name, told in (("recorded", stored), ("settled", settled))
+        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={name: each})
+        for name, each in told.items()
     ]
     cell = nbformat.v4.new_code_cell("run()", outputs=outputs)
     chapters, results = tmp_path / "chapters", tmp_path / "results"
