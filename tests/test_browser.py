@@ -170,7 +170,7 @@ def test_an_icon_that_is_drawn_late_gets_no_second_name(chromium, address):
 
 
 def test_a_barrier_low_contrast_wide_content_and_another_host_would_be_seen(chromium, address):
-    with Watch(chromium, viewport={"width": 360, "height": 600}) as watch:
+    with Watch(chromium) as watch:
         tab = watch.tab
         watch.open(f"{address}/chapters/intro.html")
         tab.evaluate(AXE.read_text(encoding="utf-8"))
@@ -180,6 +180,7 @@ def test_a_barrier_low_contrast_wide_content_and_another_host_would_be_seen(chro
         )
         (found,) = tab.evaluate(BARRIERS, [])
         assert found.startswith("image-alt (1): <img")
+        tab.set_viewport_size({"width": 360, "height": 600})
         tab.set_content(
             '<body style="background:#fff"><p style="color:#999">pale</p>'
             '<p style="color:#555">dark</p><div style="width:500px">wide</div>'
