@@ -22,6 +22,7 @@ import joblib
 import nbformat
 import numpy as np
 import pandas as pd
+from helpers import python, take
 from playwright.sync_api import sync_playwright
 
 os.environ.pop("MNIST_CLAIM", None)
@@ -32,7 +33,7 @@ from utils.data import source
 from utils.evidence import claims, records
 from utils.evidence.stored import Page
 from utils.evidence.table import columns_of, table
-from utils.experiments import Experiment
+from utils.experiments import Experiment, models
 from utils.experiments.quiet_keras import keras, tf
 from utils.paths import CHAPTERS, ROOT
 from utils.theory import arithmetic, reference
@@ -53,17 +54,17 @@ def seconds(function, repeats=REPEATS):
 
 
 def tiny_net():
-    net = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(8, 3, strides=2, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(10),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    net.compile("adam", loss, metrics=["accuracy"])
-    return net
+    """Build and compile a network that trains in a moment."""
+    return models.classifier(layers.Conv2D(8, 3, strides=2, activation="relu"), layers.Flatten())
+
+
+def write_records(path, runs, epochs, metrics):
+    """Write records like those of runs, each an arm, a seed and a fingerprint."""
+    sizes = {"train_size": 60_000, "test_size": 10_000, "parameters": 13_610}
+    more = {"measures": {}, "seconds": 1.0, "epochs": [metrics] * epochs, "experiment": path.stem}
+    made = ({"arm": arm, "seed": seed, "fingerprint": told} for arm, seed, told in runs)
+    lines = (json.dumps(run | sizes | more) + "\n" for run in made)
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def measure_imports():
@@ -72,9 +73,7 @@ def measure_imports():
     code += "print(time.perf_counter() - start)"
 
     def start(name):
-        command = [sys.executable, "-c", code, name]
-        said = (subprocess.check_output(command, cwd=ROOT) for _ in range(REPEATS))
-        return median(map(float, said))
+        return median(float(python(code, name)) for _ in range(REPEATS))
 
     whole = start("utils.experiments.run")
     for path in sorted((ROOT / "utils").glob("*/__init__.py")):
@@ -90,18 +89,12 @@ import numpy as np
 
 layers = keras.layers
 keras.utils.set_random_seed(0)
-net = keras.Sequential(
-    [
-        keras.Input((28, 28, 1)),
-        layers.Conv2D(32, 3, activation="relu"),
-        layers.MaxPooling2D(2),
-        layers.Conv2D(64, 3, activation="relu"),
-        layers.MaxPooling2D(2),
-        layers.Flatten(),
-        layers.Dropout(0.5),
-        layers.Dense(10, activation="softmax"),
-    ]
-)
+net = keras.Sequential([keras.Input((28, 28, 1))])
+for filters in (32, 64):
+    net.add(layers.Conv2D(filters, 3, activation="relu"))
+    net.add(layers.MaxPooling2D(2))
+for layer in (layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="softmax")):
+    net.add(layer)
 net.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
 rng = np.random.default_rng(0)
 x, y = rng.random((40 * 128, 28, 28, 1), dtype="float32"), rng.integers(0, 10, 40 * 128)
@@ -118,9 +111,7 @@ def measure_onednn():
         taken = {"1": [], "0": []}
         for _ in range(REPEATS):
             for chosen, turns in taken.items():  # In turns: other work slows both.
-                environment = {**os.environ, **limit, "TF_ENABLE_ONEDNN_OPTS": chosen}
-                command = [sys.executable, "-c", ONEDNN]
-                turns.append(float(subprocess.check_output(command, cwd=ROOT, env=environment)))
+                turns.append(float(python(ONEDNN, TF_ENABLE_ONEDNN_OPTS=chosen, **limit)))
         on, off = map(median, taken.values())
         yield f"keras.io's convnet, 40 batches{processor}", on, off, "without oneDNN"
 
@@ -152,15 +143,9 @@ def measure_run():
                 keras.utils.set_random_seed(seed)
                 net = build()
                 net.jit_compile = False
-                net.fit(
-                    split.x_train,
-                    split.y_train,
-                    epochs=1,
-                    batch_size=64,
-                    validation_data=(split.x_test, split.y_test),
-                    validation_batch_size=1_000,
-                    verbose=0,
-                )
+                tested = {"validation_data": (split.x_test, split.y_test)}
+                tested["validation_batch_size"] = 1_000
+                net.fit(split.x_train, split.y_train, batch_size=64, verbose=0, **tested)
 
     tf.config.experimental.enable_op_determinism()
     plain()  # The first fit of a process pays for what TensorFlow sets up.
@@ -191,31 +176,14 @@ def train_in_time(arm, fit, seed):
     return taken, np.mean(answers == split.y_test), done / taken
 
 
-def experiments_of(path):
-    """Define the experiments of a notebook by running its cells, and train none of them."""
-    defined, names = {}, {}
-
-    def run(experiment, scale=None):
-        defined[experiment.name] = experiment
-        return mock.MagicMock()
-
-    silent = contextlib.redirect_stdout(io.StringIO())
-    with mock.patch.object(Experiment, "run", run), silent:
-        for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "code":
-                with contextlib.suppress(Exception):  # What shows results has none.
-                    exec(cell.source, names)
-    return defined
-
-
 def measure_seconds(seeds=3, side=2_000, target=0.99):
     """Run the recipe of the chapter "99 % in seconds" beside the example of Keras, in turns."""
     if not (os.environ.get("MNIST_PATH") or source.keras_cache().is_file()):
         print("99 % in seconds needs full MNIST; it is left out.", file=sys.stderr)
         return
     path = CHAPTERS / "seconds.ipynb"
-    defined = experiments_of(path)
-    example, recipe = defined["seconds-reference"], defined["seconds"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        example, recipe = (take(path, name) for name in ("seconds-reference", "seconds"))
     wanted = Page.read(path).requirements[example.name]
     recorded = table(list(wanted.counting(wanted.file.read()[0]).values()), example.name, "full")
     by_epoch = recorded.groupby("epoch")["test_accuracy"].mean()
@@ -302,7 +270,7 @@ def measure_recording():
 WORKERS = """
 import sys, time
 import joblib
-from tests.bench import Experiment, tiny_net
+from bench import Experiment, tiny_net
 
 def sweep(seeds, **settings):
     return Experiment("bench", arms={"one": tiny_net}, seeds=seeds, **settings)
@@ -319,65 +287,23 @@ with joblib.parallel_config(n_jobs=workers):
 
 def measure_workers():
     """Compare two worker processes with one, each with one thread."""
-    environment = {
-        "PYTHONPATH": str(ROOT),
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def sweep(workers):
-        done = subprocess.run(
-            [sys.executable, "-c", WORKERS, str(workers)],
-            env={**os.environ, **environment},
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-        )
-        return float(done.stdout)
-
-    one, two = sweep(1), sweep(2)
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    environment |= dict.fromkeys(threads, "1")
+    one, two = (float(python(WORKERS, workers, **environment)) for workers in (1, 2))
     yield "6 runs in two workers, a thread each", two, one, "one worker"
-
-
-def synthetic_record(name, arm, seed, fingerprint, epochs, metrics):
-    """Make a record like that of a run."""
-    return {
-        "experiment": name,
-        "arm": arm,
-        "seed": seed,
-        "fingerprint": fingerprint,
-        "epochs": [metrics] * epochs,
-        "train_size": 60_000,
-        "test_size": 10_000,
-        "parameters": 13_610,
-        "measures": {},
-        "seconds": 1.0,
-    }
-
-
-def write_records(path, made):
-    path.write_text("".join(json.dumps(record) + "\n" for record in made), encoding="utf-8")
 
 
 def measure_resuming(number=10_000, arms=4, epochs=10):
     """Measure what it takes to find out which of many recorded runs count."""
-    many = Experiment(
-        "bench",
-        arms={f"arm {arm}": tiny_net for arm in range(arms)},
-        seeds=number // arms,
-        epochs=epochs,
-    )
+    nets = {f"arm {arm}": tiny_net for arm in range(arms)}
+    many = Experiment("bench", arms=nets, seeds=number // arms, epochs=epochs)
     wanted = many.requirements()
     metrics = {"accuracy": 0.9, "loss": 0.1, "test_accuracy": 0.9, "test_loss": 0.1, "seconds": 1.0}
     with results_elsewhere():
         without, _ = seconds(lambda: many.recorded().complete)
-        made = (
-            synthetic_record(many.name, arm, seed, wanted.fingerprints[arm], epochs, metrics)
-            for arm, seed in wanted.runs.values()
-        )
-        write_records(wanted.file.path, made)
+        runs = ((arm, seed, wanted.fingerprints[arm]) for arm, seed in wanted.runs.values())
+        write_records(wanted.file.path, runs, epochs, metrics)
         reading, complete = seconds(lambda: many.recorded().complete)
         if not complete:
             raise SystemExit("not all synthetic records count")
@@ -406,22 +332,15 @@ def write_ledger(folder, number=10_000, epochs=8):
             columns = metrics.setdefault(part.experiment, {"test_accuracy", "seconds"})
             columns.update(columns_of(part.metric))
     seeds = range(number // sum(map(len, arms.values())))
-    wanted, rng = [], np.random.default_rng(0)
+    outputs, rng = [], np.random.default_rng(0)
     for name, its_arms in arms.items():
         prints = {arm: {"model": arm} for arm in its_arms}
-        wanted.append({"experiment": name, "seeds": list(seeds), "fingerprints": prints})
-        made = (
-            synthetic_record(
-                name, arm, seed, prints[arm], epochs, dict.fromkeys(metrics[name], rng.random())
-            )
-            for seed in seeds
-            for arm in its_arms
-        )
-        write_records(folder / f"{name}.jsonl", made)
-    outputs = [
-        nbformat.v4.new_output("display_data", {"text/plain": ""}, metadata={"recorded": told})
-        for told in wanted
-    ]
+        told = {"experiment": name, "seeds": list(seeds), "fingerprints": prints}
+        shown = {"data": {"text/plain": ""}, "metadata": {"recorded": told}}
+        outputs.append(nbformat.v4.new_output("display_data", **shown))
+        runs = ((arm, seed, prints[arm]) for seed in seeds for arm in its_arms)
+        values = dict.fromkeys(metrics[name], rng.random())
+        write_records(folder / f"{name}.jsonl", runs, epochs, values)
     cell = nbformat.v4.new_code_cell("", outputs=outputs)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "all.ipynb")
 
@@ -459,14 +378,7 @@ def measure_ledger(number=10_000):
     """Measure the time and the memory of the ledger's page, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         write_ledger(Path(folder), number)
-        done = subprocess.run(
-            [sys.executable, "-c", LEDGER, folder],
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-        )
-    shown, saved, before, after = map(float, done.stdout.split())
+        shown, saved, before, after = map(float, python(LEDGER, folder).split())
     yield f"the ledger's page, {number:,} records", shown, None, ""
     yield "    all its records as a download", saved, shown, "the page"
     yield "    peak memory of both, MiB", after, before, "the imports alone"
@@ -520,45 +432,21 @@ def measure_book():
 def main():
     """Print one table."""
     rows = []
-    for measure in (
-        measure_imports,
-        measure_onednn,
-        measure_loading,
-        measure_run,
-        measure_recording,
-        measure_workers,
-        measure_seconds,
-        measure_reference,
-        measure_arithmetic,
-        measure_resuming,
-        measure_ledger,
-        measure_book,
-    ):
-        print(f"{measure.__name__.replace('_', ' ')} ...", file=sys.stderr, flush=True)
-        rows += measure()
+    for name, measure in [*globals().items()]:
+        if name.startswith("measure_"):
+            print(f"{name.replace('_', ' ')} ...", file=sys.stderr, flush=True)
+            rows += measure()
     table = pd.DataFrame(rows, columns=["what", "value", "against", "against what"])
     table["ratio"] = table["value"] / table["against"]
     table = table[["what", "value", "against what", "against", "ratio"]]
-    width = table["what"].str.len().max()
+    table["what"] = table["what"].str.ljust(table["what"].str.len().max())
     print(
         f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"Keras {keras.__version__} on TensorFlow {tf.__version__}; in seconds, or as it says"
     )
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > os.cpu_count() + 1:
         print("The machine is busy with other work as well: these seconds are too many.")
-    print(
-        "\n"
-        + table.to_string(
-            index=False,
-            na_rep="",
-            formatters={
-                "what": f"{{:<{width}}}".format,
-                "value": "{:.4g}".format,
-                "against": lambda value: "" if np.isnan(value) else f"{value:.4g}",
-                "ratio": lambda value: "" if np.isnan(value) else f"{value:.3g}",
-            },
-        )
-    )
+    print("\n" + table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import io
 import os
 import shutil
@@ -69,6 +70,14 @@ def one_process():
 
 
 @pytest.fixture(scope="module")
+def imports_are_no_garbage():
+    """Spare `clear_session`, which collects garbage, a look at all that TensorFlow imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
 def full_mnist(tmp_path_factory):
     """Let "full MNIST" be a small file, for this process and for those that it starts."""
     from utils import data
@@ -97,6 +106,16 @@ def full_mnist(tmp_path_factory):
         patch.setenv("PYTHONPATH", f"{folder / 'site'}{os.pathsep}{ROOT}")
         patch.syspath_prepend(folder / "site")
         yield folder / "mine.npz"
+
+
+@pytest.fixture
+def records(monkeypatch, tmp_path):
+    """Record in a folder of the test, and return the one around it."""
+    from utils.evidence import records
+
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -404,29 +404,14 @@ def own_loss(y_true, y_pred):
 def kinds():
     """Return the layers, by their kind; each takes an 8×8 image with two channels."""
     settings = {
-        "Activation": ["tanh"],
-        "AveragePooling2D": [2],
-        "Conv2D": [4, 3],
-        "Conv2DTranspose": [4, 3],
-        "Cropping2D": [1],
-        "Dense": [3],
-        "DepthwiseConv2D": [3],
-        "Dropout": [0.25],
-        "GaussianNoise": [0.1],
-        "GroupNormalization": [2],
-        "MaxPooling2D": [2],
-        "Permute": [(2, 1, 3)],
-        "RandomContrast": [0.1],
-        "RandomRotation": [0.1],
-        "RandomShear": [0.1, 0.1],
-        "RandomTranslation": [0.1, 0.1],
-        "RandomZoom": [0.1],
-        "Rescaling": [0.5],
-        "Reshape": [(64, 2)],
-        "SeparableConv2D": [4, 3],
-        "SpatialDropout2D": [0.1],
-        "ZeroPadding2D": [1],
-    }
+        "Activation": ["tanh"], "AveragePooling2D": [2], "Conv2D": [4, 3],
+        "Conv2DTranspose": [4, 3], "Cropping2D": [1], "Dense": [3], "DepthwiseConv2D": [3],
+        "Dropout": [0.25], "GaussianNoise": [0.1], "GroupNormalization": [2], "MaxPooling2D": [2],
+        "Permute": [(2, 1, 3)], "RandomContrast": [0.1], "RandomRotation": [0.1],
+        "RandomShear": [0.1, 0.1], "RandomTranslation": [0.1, 0.1], "RandomZoom": [0.1],
+        "Rescaling": [0.5], "Reshape": [(64, 2)], "SeparableConv2D": [4, 3],
+        "SpatialDropout2D": [0.1], "ZeroPadding2D": [1],
+    }  # fmt: skip
     plain = (
         "BatchNormalization Flatten GlobalAveragePooling2D GlobalMaxPooling2D "
         "LayerNormalization LeakyReLU PReLU RandomFlip ReLU Softmax UpSampling2D"

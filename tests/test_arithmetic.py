@@ -81,16 +81,11 @@ def test_output_size_is_that_of_keras(size, kernel, stride, padding, dilation, s
     assert ar.output_size(size, kernel, stride, padding, dilation) == shape[1]
     if padding == "same":
         assert shape[1] == np.ceil(size / stride)
-
-
-@few
-@given(st.integers(1, 14), kernels, strides, keras_paddings)
-def test_output_size_is_that_of_a_real_call(size, kernel, stride, padding):
-    assume(padding == "same" or kernel <= size)
-    x = np.zeros((1, size, size, 1), "float32")
-    expected = ar.output_size(size, kernel, stride, padding)
-    assert layers.Conv2D(1, kernel, stride, padding)(x).shape[1] == expected
-    assert layers.AveragePooling2D(kernel, stride, padding)(x).shape[1] == expected
+    if size < 15:  # Keras says the size; here is what really comes out.
+        x = np.zeros((1, size, size, 1), "float32")
+        assert layer(x).shape[1] == shape[1]
+        pooled = layers.AveragePooling2D(kernel, stride, padding)(x)
+        assert pooled.shape[1] == ar.output_size(size, kernel, stride, padding)
 
 
 @quick
@@ -109,24 +104,6 @@ def test_same_padding_is_that_of_tensorflow(size, kernel, stride, dilation):
     np.testing.assert_array_equal(seen[0, :, 0], expected)
 
 
-def test_same_padding_puts_the_odd_zero_after():
-    assert ar.same_padding(28, 2, 1) == (0, 1)
-    assert ar.same_padding(7, 2, 2) == (0, 1)
-    assert ar.same_padding(28, 3, 2) == (0, 1)
-    assert ar.same_padding(28, 5) == (2, 2)
-    assert ar.same_padding(5, 1, 3) == (0, 0)
-
-
-def test_sizes_of_the_course():
-    side = 28
-    sides = [side := ar.output_size(side, 2, 2, "same") for _ in range(3)]
-    assert sides == [14, 7, 4]
-    side = 28
-    sides = [side := ar.output_size(side, 2, 2) for _ in range(3)]
-    assert sides == [14, 7, 3]
-    assert (ar.output_size(28, 3), ar.output_size(28, 7)) == (26, 22)
-
-
 @given(sizes, kernels, strides, keras_paddings | paddings, st.integers(1, 3))
 def test_unused_border_is_what_no_window_covers(size, kernel, stride, padding, dilation):
     reach = (kernel - 1) * dilation + 1
@@ -137,12 +114,8 @@ def test_unused_border_is_what_no_window_covers(size, kernel, stride, padding, d
     for i in range(outputs):
         reached[i * stride : i * stride + reach] = True
     border = len(reached) - 1 - np.flatnonzero(reached)[-1]
+    assert (ar.unused_border(7, 2, 2), ar.unused_border(7, 2, 2, "same")) == (1, 0)
     assert ar.unused_border(size, kernel, stride, padding, dilation) == border
-
-
-def test_unused_border_of_a_pool_on_an_odd_size():
-    assert ar.unused_border(7, 2, 2) == 1
-    assert ar.unused_border(7, 2, 2, "same") == 0
 
 
 @quick
@@ -163,14 +136,8 @@ def test_transposed_output_size_is_that_of_keras(data, size, kernel, stride, pad
         return
     assert ar.transposed_output_size(*settings_) == shape[1]
     assert ar.output_size(shape[1], kernel, stride, padding, dilation) == size
-
-
-@few
-@given(st.integers(1, 6), kernels, strides, keras_paddings)
-def test_transposed_output_size_is_that_of_a_real_call(size, kernel, stride, padding):
-    x = np.zeros((1, size, size, 1), "float32")
-    y = layers.Conv2DTranspose(1, kernel, stride, padding)(x)
-    assert y.shape[1] == ar.transposed_output_size(size, kernel, stride, padding)
+    if size < 7 and dilation == 1:
+        assert layer(np.zeros((1, size, size, 1), "float32")).shape[1] == shape[1]
 
 
 # --- Parameters and multiply-adds
@@ -187,21 +154,19 @@ def test_parameters_are_those_of_keras(per_group, filters, groups, kernel, bias,
         layer, groups = layers.Conv2DTranspose(filters, kernel, use_bias=bias), 1
     else:
         layer = layers.Conv2D(filters, kernel, use_bias=bias, groups=groups)
-    layer.build((1, 9, 9, channels_in))
-    count = ar.conv_parameters(channels_in, filters, kernel, bias, groups)
-    assert count == layer.count_params()
     depthwise = layers.DepthwiseConv2D(kernel, depth_multiplier=2, use_bias=bias)
-    depthwise.build((1, 9, 9, channels_in))
-    count = ar.conv_parameters(channels_in, 2 * channels_in, kernel, bias, channels_in)
-    assert count == depthwise.count_params()
-    dense = layers.Dense(filters, use_bias=bias)
-    dense.build((1, channels_in))
-    assert ar.dense_parameters(channels_in, filters, bias) == dense.count_params()
-    norm = layers.BatchNormalization()
-    norm.build((1, 4, 4, channels_in))
-    by_training = norm.trainable_weights, norm.non_trainable_weights
-    counts = tuple(sum(int(np.prod(w.shape)) for w in weights) for weights in by_training)
-    assert ar.batch_norm_parameters(channels_in) == counts
+    dense, norm = layers.Dense(filters, use_bias=bias), layers.BatchNormalization()
+    given = channels_in, 2 * channels_in, kernel, bias, channels_in
+    for each, count in (
+        (layer, ar.conv_parameters(channels_in, filters, kernel, bias, groups)),
+        (depthwise, ar.conv_parameters(*given)),
+        (dense, ar.dense_parameters(channels_in, filters, bias)),
+        (norm, sum(ar.batch_norm_parameters(channels_in))),
+    ):
+        each.build((1, channels_in) if each is dense else (1, 9, 9, channels_in))
+        assert count == each.count_params()
+    trained = sum(int(np.prod(weight.shape)) for weight in norm.trainable_weights)
+    assert ar.batch_norm_parameters(channels_in)[0] == trained
 
 
 def test_parameters_in_the_sources():
@@ -244,19 +209,11 @@ def profiled(model):
 
 def lenet(padding):
     return [
-        layers.Rescaling(1 / 255),
-        layers.Conv2D(6, 5, padding=padding, activation="relu"),
-        layers.MaxPooling2D(2),
-        layers.Conv2D(16, (3, 5), (1, 2)),
-        layers.BatchNormalization(),
-        layers.LeakyReLU(),
-        layers.AveragePooling2D(2, padding="same"),
-        layers.Dropout(0.5),
-        layers.Flatten(),
-        layers.Dense(20, activation="relu"),
-        layers.Dense(10),
-        layers.Softmax(),
-        layers.Reshape((1, 10)),
+        *[layers.Rescaling(1 / 255), layers.Conv2D(6, 5, padding=padding, activation="relu")],
+        *[layers.MaxPooling2D(2), layers.Conv2D(16, (3, 5), (1, 2)), layers.BatchNormalization()],
+        *[layers.LeakyReLU(), layers.AveragePooling2D(2, padding="same"), layers.Dropout(0.5)],
+        *[layers.Flatten(), layers.Dense(20, activation="relu"), layers.Dense(10)],
+        *[layers.Softmax(), layers.Reshape((1, 10))],
     ]
 
 
@@ -264,17 +221,14 @@ MODELS = {
     "lenet, valid": lenet("valid"),
     "lenet, same": lenet("same"),
     "depthwise": [
-        layers.ZeroPadding2D(2),
-        layers.DepthwiseConv2D(3, 2, depth_multiplier=2),
+        *[layers.ZeroPadding2D(2), layers.DepthwiseConv2D(3, 2, depth_multiplier=2)],
         layers.SeparableConv2D(5, 3, padding="same", depth_multiplier=3),
-        layers.GlobalAveragePooling2D(),
-        layers.Dense(3),
+        *[layers.GlobalAveragePooling2D(), layers.Dense(3)],
     ],
     "dilated": [layers.Conv2D(4, 3, dilation_rate=2), layers.Dense(7), layers.GlobalMaxPooling2D()],
     "transposed": [
-        layers.Conv2D(4, 3, 2, padding="same"),
+        *[layers.Conv2D(4, 3, 2, padding="same"), layers.Conv2DTranspose(2, 2, 3)],
         layers.Conv2DTranspose(3, 3, 2, padding="same"),
-        layers.Conv2DTranspose(2, 2, 3),
     ],
     "chain in a chain": [
         keras.Sequential([layers.Conv2D(4, 3), layers.ReLU()]),
@@ -431,29 +385,39 @@ def stacks(draw):
     return stack
 
 
+WINDOWS = {  # What Keras is given, and what a list of windows says of it.
+    "conv": (
+        lambda kernel, s, p: layers.Conv2D(1, kernel, s, p, activation="relu"),
+        lambda kernel, s, p: (kernel, s, p),
+    ),
+    "dilated": (
+        lambda kernel, s, p: layers.Conv2D(1, kernel, 1, p, dilation_rate=2),
+        lambda kernel, s, p: (kernel, 1, p, 2),
+    ),
+    "pool": (layers.AveragePooling2D, lambda kernel, s, p: (kernel, s, p)),
+    "zeros": (
+        lambda kernel, s, p: layers.ZeroPadding2D(((kernel[0], s[0]), (s[1], kernel[1]))),
+        lambda kernel, s, p: (1, 1, (kernel, s)),
+    ),
+    "depthwise": (
+        lambda kernel, s, p: layers.DepthwiseConv2D(kernel, s[0], p),
+        lambda kernel, s, p: (kernel, s, p),
+    ),
+}
+
+
 def build(stack, size):
-    made = [keras.Input((*size, 1))]
-    for kind, kernel, stride, padding in stack:
-        if kind == "conv":
-            made.append(layers.Conv2D(1, kernel, stride, padding, activation="relu"))
-        elif kind == "dilated":
-            made.append(layers.Conv2D(1, kernel, 1, padding, dilation_rate=2))
-        elif kind == "pool":
-            made.append(layers.AveragePooling2D(kernel, stride, padding))
-        elif kind == "zeros":
-            made.append(layers.ZeroPadding2D(((kernel[0], stride[0]), (stride[1], kernel[1]))))
-        elif kind == "depthwise":
-            made.append(layers.DepthwiseConv2D(kernel, stride[0], padding))
-    return positive(keras.Sequential(made))
+    made = [WINDOWS[kind][0](*settings_) for kind, *settings_ in stack]
+    try:
+        return positive(keras.Sequential([keras.Input((*size, 1)), *made]))
+    except ValueError:  # the image is used up before the last layer
+        assume(False)
 
 
 @few
-@given(stacks(), st.integers(30, 45), st.integers(30, 45), st.sampled_from([0, 1]))
-def test_receptive_field_is_the_support_of_the_gradient(stack, height, width, axis):
-    try:
-        model = build(stack, (height, width))
-    except ValueError:  # the image is used up before the last layer
-        assume(False)
+@given(stacks(), st.integers(30, 45), st.integers(30, 45), st.sampled_from([0, 1]), st.booleans())
+def test_receptive_field_is_the_support_of_the_gradient(stack, height, width, axis, flat):
+    model = build(stack, (height, width))
     image = (height, width)[axis]
     field = ar.receptive_field(model, axis=axis)
     cells = model.output_shape[1 + axis]
@@ -464,39 +428,18 @@ def test_receptive_field_is_the_support_of_the_gradient(stack, height, width, ax
             assert (seen[0], seen[-1]) == (first, last)
         elif len(seen):  # beside padding, a dilated kernel may miss the cells at the edge
             assert first <= seen[0] and seen[-1] <= last
-
-
-@few
-@given(stacks(), st.integers(30, 45))
-def test_receptive_field_of_a_list_is_that_of_the_model(stack, side):
-    try:
-        model = build([(k, kernel, (s[0], s[0]), p) for k, kernel, s, p in stack], (side, side))
-    except ValueError:
-        assume(False)
-    windows = {
-        "conv": lambda kernel, s, p: (kernel, s, p),
-        "dilated": lambda kernel, s, p: (kernel, 1, p, 2),
-        "pool": lambda kernel, s, p: (kernel, s, p),
-        "zeros": lambda kernel, s, p: (1, 1, (kernel, s)),
-        "depthwise": lambda kernel, s, p: (kernel, s, p),
-    }
-    listed = [windows[kind](kernel[0], stride[0], p) for kind, kernel, stride, p in stack]
-    ours = ar.receptive_fields(listed, size=side)
-    assert list(ours.values()) == list(ar.receptive_fields(model).values())[1:]
-
-
-@few
-@given(stacks(), st.integers(20, 40), st.sampled_from(["flatten", "pool"]))
-def test_behind_flatten_the_field_is_all_that_any_cell_sees(stack, side, end):
-    try:
-        model = build(stack, (side, side))
-    except ValueError:
-        assume(False)
-    gather = layers.Flatten() if end == "flatten" else layers.GlobalAveragePooling2D()
+    # Behind a layer that gathers all cells the field is all that any of them sees.
+    gather = layers.Flatten() if flat else layers.GlobalAveragePooling2D()
     model = positive(keras.Sequential([model, gather, layers.Dense(3), layers.Reshape((1, 3))]))
-    field, seen = ar.receptive_field(model), support(model, None, 0)
+    field, seen = ar.receptive_field(model, axis=axis), support(model, None, axis)
     assert field.jump == 0
     assert field.pixels(0) == field.pixels(7) == (seen[0], seen[-1])
+    # On one axis, a list of windows says the same as the model.
+    square = [(kind, (k[0], k[0]), (s[0], s[0]), padding) for kind, k, s, padding in stack]
+    model = build(square, (height, height))
+    listed = [WINDOWS[kind][1](k[0], s[0], padding) for kind, k, s, padding in square]
+    ours = ar.receptive_fields(listed, size=height)
+    assert list(ours.values()) == list(ar.receptive_fields(model).values())[1:]
 
 
 def test_a_strided_net_can_leave_a_border_unseen():
@@ -561,48 +504,6 @@ def test_an_epoch_is_as_many_updates_as_batches_and_the_last_is_what_is_left(n, 
     updates = -(-n // b)
     assert sizes == e * ([b] * (updates - 1) + [n - b * (updates - 1)])
     assert int(net.optimizer.iterations) == e * updates
-
-
-# --- Bad input
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: ar.output_size(0, 3), "size must be a whole number of at least 1, got 0"),
-        (lambda: ar.output_size(28, 3.0), "kernel must be a whole number of at least 1, got 3.0"),
-        (lambda: ar.output_size(28, 3, 0), "stride must be .* got 0"),
-        (lambda: ar.output_size(28, 3, 0, "same"), "stride must be .* got 0"),
-        (lambda: ar.output_size(28, 0, 1, "same"), "kernel must be .* got 0"),
-        (lambda: ar.output_size(28, 3, dilation=0), "dilation must be .* got 0"),
-        (lambda: ar.output_size(28, True), "kernel must be .* got True"),
-        (
-            lambda: ar.output_size(5, 3, dilation=3),
-            "of 5 cells, got kernel=3 .* effective size of 7",
-        ),
-        (lambda: ar.output_size(28, 3, padding="half"), "padding must be \"valid\".*got 'half'"),
-        (lambda: ar.output_size(28, 3, padding=-1), "padding must be .*got -1"),
-        (lambda: ar.output_size(28, 3, padding=(1, 2, 3)), "padding must be .*got"),
-        (lambda: ar.transposed_output_size(3, 3, 2, output_padding=2), "below stride=2, got 2"),
-        (lambda: ar.transposed_output_size(3, 3, 2, output_padding=-1), "least 0, got -1"),
-        (lambda: ar.transposed_output_size(2, 3, padding="full"), "no input gives size=2"),
-        (lambda: ar.conv_parameters(3, 8, 3, groups=2), "groups must divide channels_in=3"),
-        (lambda: ar.conv_parameters(3, 8, (3, 3, 3)), "kernel must be one whole number or two"),
-        (lambda: ar.dense_parameters(-1, 8), "units_in must be .* got -1"),
-        (lambda: ar.batch_norm_parameters(0), "channels must be .* got 0"),
-        (lambda: ar.conv_multiply_adds(0, 1, 1, 1), "positions must be .* got 0"),
-        (lambda: ar.receptive_field([]), "must hold a layer"),
-        (lambda: ar.receptive_field([3]), "layer 0 must be .*got 3"),
-        (lambda: ar.receptive_field([(3, 2, "same")]), "layer 0, .* needs a size"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_numpy_whole_numbers_are_welcome():
-    assert ar.output_size(np.int64(28), np.int32(3)) == 26
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

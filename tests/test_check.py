@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import python
 
 from utils.commands import check
 from utils.data import source
@@ -21,11 +22,8 @@ def test_check_passes_here_and_says_nothing_else():
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = done.stdout.splitlines()
     assert all(re.match(r"(OK  |FAIL|--  ) \S", line) for line in lines[:-1])
-    files = [
-        (ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "pyproject.toml")
-    ]
-    direct = re.findall(r"^([a-z][\w-]*)[<>=]", files[0], re.M)
-    direct += re.findall(r'^    "([a-z][\w-]*)[<>=]', files[1], re.M)
+    files = ((ROOT / name).read_text("utf-8") for name in ("requirements.txt", "pyproject.toml"))
+    direct = re.findall(r'^(?:    ")?([a-z][\w-]*)[<>=]', "\n".join(files), re.M)
     assert {"pytest", "jinja2", "psutil"} <= set(direct)
     for name in direct:
         assert sum(line.split()[1] == name for line in lines) == 1, name
@@ -50,11 +48,9 @@ def test_check_fails_when_a_requirement_is_not_met(tmp_path, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("given", "told"), [({}, "on (TF"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "off")]
 )
-def test_onednn_is_on_unless_the_user_says_otherwise(given, told):
-    others = {name: value for name, value in os.environ.items() if "ONEDNN" not in name}
-    code = "import utils.commands.check as check; print(*check.check_onednn())"
-    command = [sys.executable, "-c", code]
-    said = subprocess.check_output(command, cwd=ROOT, env={**others, **given}, encoding="utf-8")
+def test_onednn_is_on_unless_the_user_says_otherwise(given, told, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")  # As this process has set it.
+    said = python("import utils.commands.check as check; print(*check.check_onednn())", **given)
     assert said.startswith(f"OK   oneDNN {told}")
 
 
@@ -132,12 +128,8 @@ def test_an_intel_mac_is_refused_in_one_line_before_anything_is_installed(tmp_pa
         shutil.copy(ROOT / name, tmp_path)
     # An outer `make test` hands its own flags down; they are not under test.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(
-        ["make", "install", f"PYTHON={intel_mac(tmp_path)}"],
-        cwd=tmp_path,
-        env=clean,
-        capture_output=True,
-        encoding="utf-8",
-    )
+    command = ["make", "install", f"PYTHON={intel_mac(tmp_path)}"]
+    settings = {"capture_output": True, "encoding": "utf-8"}
+    done = subprocess.run(command, cwd=tmp_path, env=clean, **settings)
     assert done.returncode != 0 and "no wheel for Macs with Intel processors" in done.stderr
     assert not (tmp_path / "called").exists() and not (tmp_path / ".venv").exists()

@@ -5,8 +5,6 @@ import html
 import itertools
 import json
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pandas as pd
 import pytest
 import test_browser
 import yaml
+from helpers import runs_of
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -34,15 +33,10 @@ SUPPORTED, REFUTED = Verdict.SUPPORTED, Verdict.REFUTED
 NO_DIFFERENCE, UNDECIDED = Verdict.NO_DIFFERENCE, Verdict.UNDECIDED
 
 COMPARISON = {
-    "says": "first <against> second",
-    "experiment": "an-experiment",
-    "metric": "test_accuracy",
-    "treatment": "first",
-    "baseline": "second",
-    "expect": "increase",
-    "margin": 0.01,
+    "says": "first <against> second", "experiment": "an-experiment", "metric": "test_accuracy",
+    "treatment": "first", "baseline": "second", "expect": "increase", "margin": 0.01,
     "unit": "points",
-}
+}  # fmt: skip
 ENTRY = {
     "id": "a-claim",
     "section": "A section",
@@ -92,62 +86,33 @@ def ledger(write, monkeypatch):
     return found
 
 
-def frame_of(scale="full", experiment="an-experiment", epochs=2, **arms):
+def frame_of(scale="full", experiment="an-experiment", **arms):
     """Make a tidy table; earlier epochs hold what would turn every verdict."""
-    return pd.DataFrame(
-        [
-            {
-                "experiment": experiment,
-                "arm": arm,
-                "seed": seed,
-                "epoch": epoch,
-                "scale": scale,
-                "train_size": 4_000,
-                "test_size": 1_000,
-                "test_accuracy": value if epoch == epochs else 1 - value,
-            }
-            for arm, values in arms.items()
-            for seed, values_ in enumerate(values)
-            for epoch, value in enumerate([values_] * epochs, start=1)
-        ]
-    )
+    turned = {arm: [[1 - value, value] for value in values] for arm, values in arms.items()}
+    return runs_of("test_accuracy", scale, **turned).assign(experiment=experiment)
 
 
 # Reading
 
 
 def test_a_good_entry_is_read_with_its_comparisons(write):
-    (claim,) = load_ledger(write(ENTRY)).values()
-    assert (claim.id, claim.source, claim.kind) == ("a-claim", ("S0",), "exact and measured")
+    for source, kept in (("S0", ("S0",)), (["S1", "S0"], ("S1", "S0"))):
+        (claim,) = load_ledger(write({**ENTRY, "source": source})).values()
+        assert (claim.id, claim.source, claim.kind) == ("a-claim", kept, "exact and measured")
     assert claim.comparisons[0] == Comparison(**COMPARISON)
     assert claim.comparisons[1].unit == "share"
     assert claim.exact["tests"] == ["tests/test_claims.py"]
     assert claim.tested
 
 
-def test_several_sources_are_kept_in_their_order(write):
-    (claim,) = load_ledger(write({**ENTRY, "source": ["S1", "S0"]})).values()
-    assert claim.source == ("S1", "S0")
-
-
-@pytest.mark.parametrize(
-    "kind, parts, tested",
-    [
-        ("exact", {"exact"}, True),
-        ("exact", set(), False),
-        ("measured", {"comparisons"}, True),
-        ("measured", set(), False),
-        ("exact and measured", {"exact"}, False),
-        ("exact and measured", {"comparisons"}, False),
-        ("exact and measured", {"exact", "comparisons"}, True),
-    ],
-)
-def test_a_claim_is_tested_when_each_part_of_its_kind_is(write, kind, parts, tested):
-    entry = {**ENTRY, "kind": kind}
-    for part in {"exact", "comparisons"} - parts:
-        del entry[part]
-    (claim,) = load_ledger(write(entry)).values()
-    assert claim.tested is tested
+@pytest.mark.parametrize("parts", [[], ["exact"], ["comparisons"], ["exact", "comparisons"]])
+@pytest.mark.parametrize("kind", ["exact", "measured", "exact and measured"])
+def test_a_claim_is_tested_when_each_part_of_its_kind_is(write, kind, parts):
+    others = {"exact", "comparisons"} - set(parts)
+    entry = {key: value for key, value in ENTRY.items() if key not in others}
+    (claim,) = load_ledger(write(entry | {"kind": kind})).values()
+    names = {"exact": "exact", "measured": "comparisons"}
+    assert claim.tested is all(names[each] in parts for each in kind.split(" and "))
 
 
 def change(place, value=None, add=None):
@@ -188,24 +153,23 @@ PART = "comparison 'first <against> second': metric: expression="
         ((*FIRST_PART, "treatment"), ["first"], "treatment=['first']", "a list of two or more"),
         ((*FIRST_PART, "treatment"), ["first", 2], "treatment=['first', 2]", "a list of two or"),
         ((*FIRST_PART, "treatment"), 3, "treatment=3", "an arm, or a list"),
+        (("comparisons", 1, "baseline"), None, "treatment=['a', 'b']", "and a baseline"),
     ],
 )
 def test_a_bad_value_is_refused_by_claim_field_value_and_what_is_allowed(
     write, place, value, named, allowed
 ):
+    entry = change(place, value)
+    if value is None:  # A list of arms needs a baseline.
+        entry["comparisons"][1]["treatment"] = ["a", "b"]
     with pytest.raises(LedgerError) as error:
-        load_ledger(write(change(place, value)))
+        load_ledger(write(entry))
     for part in ("claim a-claim", named, allowed):
         assert part in str(error.value)
 
 
-def test_a_list_of_arms_needs_a_baseline(write):
-    with pytest.raises(LedgerError, match="and a baseline"):
-        compare(write, treatment=["a", "b"], baseline=None)
-
-
 REQUIRED = {
-    (): ["section", "source", "chapter", "kind", "statement", "settled_by"],
+    (): ["id", "section", "source", "chapter", "kind", "statement", "settled_by"],
     FIRST_PART: ["says", "experiment", "metric", "treatment", "expect", "margin"],
     ("exact",): ["verdict", "note", "tests"],
 }
@@ -215,13 +179,9 @@ REQUIRED = {
     "place, field", [(place, field) for place, fields in REQUIRED.items() for field in fields]
 )
 def test_a_missing_field_is_named(write, place, field):
-    with pytest.raises(LedgerError, match=rf"claim a-claim.*missing fields \['{field}'\]"):
+    named = "More is <better>" if field == "id" else "claim a-claim"
+    with pytest.raises(LedgerError, match=rf"{named}.*missing fields \['{field}'\]"):
         load_ledger(write(change((*place, field))))
-
-
-def test_an_entry_without_an_id_is_refused(write):
-    with pytest.raises(LedgerError, match=r"More is <better>.*missing fields \['id'\]"):
-        load_ledger(write(change(("id",))))
 
 
 @pytest.mark.parametrize("place", REQUIRED)
@@ -262,17 +222,14 @@ def test_a_command_in_the_ledger_is_refused_on_reading_and_not_run(write, tmp_pa
     assert not there.exists()
 
 
-def test_a_metric_that_names_no_column_is_refused():
-    with pytest.raises(ValueError, match=r"expression='a - c'; the frame has \['a', 'b'\]"):
-        evaluate(pd.DataFrame({"a": [1], "b": [2]}), "a - c")
-
-
 def test_a_metric_by_hand():
     frame = pd.DataFrame({"a": [1.0, -2.0], "b": [4, 5]})
     assert evaluate(frame, "-(a + 2.5) * b / 2").tolist() == [-7.0, -1.25]
     assert evaluate(frame, "a - 2 > -b").tolist() == [True, True]
     assert evaluate(frame, "b < 4.5").tolist() == [True, False]
     assert columns_of("b - a * b") == ("b", "a")
+    with pytest.raises(ValueError, match=r"expression='a - c'; the frame has \['a', 'b'\]"):
+        evaluate(frame, "a - c")
 
 
 # Estimates and verdicts
@@ -338,9 +295,6 @@ def test_values_are_written_in_their_unit(unit, value, written, signed):
     comparison = Comparison(**{**COMPARISON, "unit": unit})
     assert comparison.write(value) == written
     assert comparison.write(value, sign=True) == signed
-
-
-def test_an_interval_is_written_with_signs_in_its_unit():
     estimate = Estimate(0.003, 5, "by hand", lambda confidence: (-0.001, 0.0071))
     assert Comparison(**COMPARISON).write_interval(estimate) == "+0.30 [−0.10, +0.71] points"
 
@@ -382,24 +336,21 @@ OPEN = "not yet run at this scale"
 AGREES = "every run as claimed in all 2 comparisons"
 
 
-def test_quick_runs_alone_leave_full_scale_open(ledger):
+def test_each_scale_is_told_by_its_own_runs(ledger):
     settled = settle("a-claim", both("quick"))
     assert told(settled) == (AGREES, OPEN)
     assert settled.verdict("full") is settled.verdict("quick") is None
     assert [scale for _, scale, _, _ in settled.rows] == ["quick", "quick"]
     assert repr(settled) == f"a-claim: quick {AGREES}; full {OPEN}"
-
-
-def test_full_runs_alone_leave_quick_scale_open(ledger):
     assert told(settle("a-claim", full=both("full"))) == (OPEN, "supported")
-
-
-def test_both_scales_are_told_by_their_own_runs(ledger):
     settled = settle("a-claim", both("quick", **BAD_RUNS), both("full"))
     assert told(settled) == ("0 of 3 runs as claimed in the worst of 2 comparisons", "supported")
     methods = {scale: estimate.method for _, scale, estimate, _ in settled.rows[:2]}
     assert methods == {"quick": "corrected resampled t", "full": "paired t"}
     assert len(settled.rows) == 4
+    # A notebook that is run at full scale has the same runs twice, and they count once.
+    settled = settle("a-claim", both("full"), both("full"))
+    assert told(settled) == (OPEN, "supported") and len(settled.rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -469,12 +420,8 @@ def test_without_a_baseline_the_arm_itself_is_judged_against_zero(write):
     assert estimate.value == pytest.approx(0.06) and estimate.runs == 3
     assert comparison.judge(estimate) is SUPPORTED
     assert comparison.judge(comparison.estimate(frame_of(first=[0.85, 0.84, 0.83]))) is REFUTED
-
-
-def test_without_a_baseline_a_condition_gives_a_share(write):
-    comparison = compare(
-        write, baseline=None, metric="test_accuracy < 0.5", unit="share", margin=0.3
-    )
+    condition = {"metric": "test_accuracy < 0.5", "unit": "share", "margin": 0.3}
+    comparison = compare(write, baseline=None, **condition)
     estimate = comparison.estimate(frame_of(first=[0.1] * 9 + [0.9]))
     assert estimate.value == pytest.approx(0.9) and estimate.method == "Wilson"
     assert comparison.judge(estimate) is SUPPORTED
@@ -532,12 +479,6 @@ def test_an_experiment_that_is_missing_leaves_the_claim_open(ledger):
 def test_arms_of_the_same_name_in_another_experiment_do_not_count(ledger):
     turned = frame_of("quick", "something-else", **BAD_RUNS)
     assert told(settle("a-claim", pd.concat([turned, both("quick")]))) == (AGREES, OPEN)
-
-
-def test_a_notebook_that_is_run_at_full_scale_has_no_quick_verdict(ledger):
-    settled = settle("a-claim", both("full"), both("full"))
-    assert told(settled) == (OPEN, "supported")
-    assert len(settled.rows) == 2, "the same runs count twice"
 
 
 def test_a_claim_that_is_not_there_or_compares_nothing_is_refused(ledger):
@@ -740,16 +681,12 @@ def test_the_arms_that_a_claim_compares_are_among_those_that_are_recorded(chapte
             assert set(comparison.arms) <= arms, claim.id
 
 
-def test_no_two_chapters_have_an_experiment_of_the_same_name():
-    names = [name for chapter in NOTEBOOKS for name in experiments_of(chapter)]
-    assert len(names) == len(set(names))
-
-
 def test_every_file_of_results_belongs_to_an_experiment_of_a_chapter():
-    names = {f"{name}.jsonl" for chapter in NOTEBOOKS for name in experiments_of(chapter)}
+    named = [f"{name}.jsonl" for chapter in NOTEBOOKS for name in experiments_of(chapter)]
+    assert len(named) == len(set(named)), "two chapters have an experiment of the same name"
     there = {path.name for path in (ROOT / "chapters" / "results").iterdir()}
     # A lock lies beside a file while it is written, and git ignores it.
-    assert {name for name in there if not name.endswith(".lock")} <= names
+    assert {name for name in there if not name.endswith(".lock")} <= set(named)
 
 
 def test_every_claim_that_a_page_links_to_is_in_the_ledger():
@@ -780,10 +717,3 @@ def test_every_metric_of_the_ledger_is_computed_as_pandas_does(chapter):
             pd.testing.assert_series_equal(
                 evaluate(frame, comparison.metric), expected, check_names=False, check_exact=True
             )
-
-
-def test_evidence_is_imported_without_a_framework():
-    code = "import sys, utils.evidence.claims, utils.theory, utils.data; print(*sys.modules)"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert "utils.evidence.claims" in output.split()
-    assert not {"tensorflow", "keras", "sklearn"} & set(output.split())

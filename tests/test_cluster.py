@@ -23,23 +23,11 @@ import nbformat
 import psutil
 import pytest
 import sweeps
-from sweeps import (
-    SHORT,
-    draws,
-    is_alive,
-    net,
-    notes,
-    noting,
-    recorded_runs,
-    under_way,
-    wait_for,
-    when,
-)
+from sweeps import SHORT, draws, is_alive, net, notes, noting, recorded_runs, wait_for
 
 from utils import data
 from utils.commands.notebooks import execute
 from utils.evidence import last_epoch
-from utils.evidence import records as evidence
 from utils.experiments import Arm, Experiment, RunError
 from utils.experiments.backends import dask as cluster
 from utils.experiments.backends.worker import ClusterError
@@ -77,24 +65,13 @@ def two_workers(full_mnist, without_images):
         yield client
 
 
-@pytest.fixture
-def records(monkeypatch, tmp_path):
-    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "results")
-    return tmp_path
-
-
 @contextlib.contextmanager
 def started(command, folder, **environment):
     """Start a command in a folder; it and its children are gone afterwards."""
     folder.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    settings = {"env": {**os.environ, **environment}, "cwd": folder, "start_new_session": True}
+    settings |= dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(command, **settings)
     try:
         yield process
     finally:
@@ -148,44 +125,28 @@ NOTEBOOK = (
     import os
     from pathlib import Path
 
-    import keras
     from keras import layers
-
     from utils.evidence import RecordFile, records
-    from utils.experiments import Arm, Experiment
+    from utils.experiments import Arm, Experiment, models
 
     records.RESULTS = Path("on the cluster")
     UNITS = 10
 
-
     def dense(units):
-        net = keras.Sequential([keras.Input((28, 28, 1)), layers.MaxPooling2D(4)])
-        net.add(layers.Flatten())
-        net.add(layers.Dropout(0.5))
-        net.add(layers.Dense(units))
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        net.compile("adam", loss, metrics=["accuracy"])
-        return net
-
+        return models.classifier(
+            layers.MaxPooling2D(4), layers.Flatten(), layers.Dropout(0.5), classes=units
+        )
 
     def noisy(split, rng):
         noise = rng.random(split.x_train.shape, dtype="float32")
         return split.replace(x_train=(split.x_train + noise) / 2)
 
-
     def process(model, split):
         return os.getpid()
 
-
-    two = Experiment(
-        "two",
-        {"plain": lambda: dense(UNITS), "noisy": Arm(lambda: dense(UNITS), noisy)},
-        epochs=2,
-        batch_size=32,
-        train_size=200,
-        seeds=3,
-        metrics={"process": process},
-    )
+    arms = {"plain": lambda: dense(UNITS), "noisy": Arm(lambda: dense(UNITS), noisy)}
+    how = {"epochs": 2, "batch_size": 32, "train_size": 200, "metrics": {"process": process}}
+    two = Experiment("two", arms, seeds=3, **how)
     there = two.run().best
     """,
     """
@@ -200,10 +161,8 @@ NOTEBOOK = (
     records.RESULTS = Path("in this process")
     here = two.run().best
     assert set(here["process"].dropna()) == {os.getpid()}
-    differing = ["seconds", "process"]
-    pd.testing.assert_frame_equal(
-        here.drop(columns=differing), there.drop(columns=differing), check_exact=True
-    )
+    same = [frame.drop(columns=["seconds", "process"]) for frame in (here, there)]
+    pd.testing.assert_frame_equal(*same, check_exact=True)
     """,
 )
 
@@ -299,10 +258,10 @@ def test_killed_workers_are_made_good(two_workers, records):
 
     def kill():
         """Kill a worker in the middle of a run, then the trainer of another in one."""
-        _, trainer, worker = wait_for(lambda: under_way(records))[0]
+        _, trainer, worker = wait_for(lambda: sweeps.under_way(records))[0]
         os.kill(worker, signal.SIGKILL)
         killed.extend([worker, trainer])
-        others = wait_for(lambda: [run for run in under_way(records) if run[2] != worker])
+        others = wait_for(lambda: [run for run in sweeps.under_way(records) if run[2] != worker])
         os.kill(others[0][1], signal.SIGKILL)
         killed.append(others[0][1])
 
@@ -366,13 +325,14 @@ def test_a_lost_scheduler_is_one_error_and_the_finished_runs_are_kept(
     ):
         starting = threading.Thread(target=start_worker)
         starting.start()
-        interrupting = when(lambda: notes(records, "begin"), os.kill, os.getpid(), signal.SIGINT)
+        begun = functools.partial(notes, records, "begin")
+        interrupting = sweeps.when(begun, os.kill, os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             long.run("full")
         starting.join()
         interrupting.join()
         assert f"The scheduler at {address} has no workers yet" in "".join(said)
-        killing = when(lambda: len(recorded_runs(short)) == 2, process.kill)
+        killing = sweeps.when(lambda: len(recorded_runs(short)) == 2, process.kill)
         with pytest.raises(ClusterError, match=f"the scheduler at {address} was lost.* are kept"):
             short.run("full")
         killing.join()
@@ -403,20 +363,14 @@ def other_images(folder):
     (folder / "utils").symlink_to(ROOT / "utils")
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            changed_course,
-            r"cannot train: it differs .*: utils\.data\.mnist \(\w+ there, \w+ here\)\. Both",
-        ),
-        (
-            no_course,
-            r"could not take it \(.*No module named 'utils\.\w+'.*is the course installed",
-        ),
-        (other_images, "cannot train: DataError: Full MNIST could not be loaded"),
-    ],
-)
+WRONG = {
+    changed_course: r"cannot train: it differs .*: utils\.data\.mnist \(\w+ there, \w+ here\)\. B",
+    no_course: r"could not take it \(.*No module named 'utils\.\w+'.*is the course installed",
+    other_images: "cannot train: DataError: Full MNIST could not be loaded",
+}
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG.items())
 def test_a_worker_that_would_train_something_else_records_nothing(
     make, message, bare_scheduler, without_images, records, full_mnist, monkeypatch
 ):
@@ -500,7 +454,7 @@ def recipe(section):
 
 
 @contextlib.contextmanager
-def cluster_of(commands, folder, workers, **environment):
+def cluster_of(commands, folder, **environment):
     """Start a scheduler and workers by the page's commands; give its address and what listens."""
     start = functools.partial(started, folder=folder, **environment)
     address = re.search(r"SCHEDULER=(\S+)", commands["make results"])[1]
@@ -513,7 +467,7 @@ def cluster_of(commands, folder, workers, **environment):
 
 def test_the_local_recipe_opens_no_door(tmp_path, without_images):
     with (
-        cluster_of(recipe("cluster-local"), tmp_path / "empty", 2, **without_images) as found,
+        cluster_of(recipe("cluster-local"), tmp_path / "empty", **without_images) as found,
         cluster.connect(found[0]) as client,
     ):
         client.wait_for_workers(2, timeout=100)
@@ -558,7 +512,7 @@ def test_with_tls_only_who_has_a_certificate_gets_in(
     settings = dict(re.findall(r"export (\w+)=~/(\S+)", commands["make results"]))
     assert len(settings) == 3
     environment = {"HOME": str(home), **without_images}
-    with cluster_of(commands, records / "empty", 1, **environment) as (address, ends):
+    with cluster_of(commands, records / "empty", **environment) as (address, ends):
         start = time.monotonic()
         for wrong, message in (
             (address.replace("tls", "tcp"), "closes the connection .* begins with tls://; allowed"),

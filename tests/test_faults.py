@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_experiment import Counting, eager, full, one, use_stand_in
+from test_experiment import Counting, eager, full, one
 
 from utils.evidence import (
     RecordError,
     RecordFile,
     last_epoch,
-    records,  # noqa: F401 (the forked sweeps name it)
+    records,
 )
 from utils.experiments import Arm
 
@@ -41,12 +41,12 @@ def sweep(seeds):
     return one(Arm(eager, prepare=noting), "sweep", seeds=seeds)
 
 
-# Runs sweeps in children of its own: to import TensorFlow takes longer than what is under test.
 FORKER = """
 import os, sys
 import rich.progress, sklearn.model_selection  # As the first run would.
 from test_faults import *
-use_stand_in(setattr, ".")
+from utils import data
+data.load_mnist("full")
 print("ready", flush=True)
 for line in sys.stdin:
     command, *given = line.split()
@@ -70,7 +70,7 @@ class Forker:
         self.started = started
         environment = {
             "STARTED": str(started),
-            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+            "PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(TESTS)]),
             "TF_NUM_INTRAOP_THREADS": "1",
             "TF_NUM_INTEROP_THREADS": "1",
         }
@@ -100,7 +100,7 @@ class Forker:
 
 
 @pytest.fixture(scope="module")
-def forker(tmp_path_factory):
+def forker(tmp_path_factory, full_mnist):
     if sys.platform == "darwin":
         pytest.skip("a process that has imported TensorFlow may not be forked on macOS")
     forker = Forker(tmp_path_factory.mktemp("forker") / "started")
@@ -182,13 +182,13 @@ def test_of_two_sweeps_at_once_one_is_killed_and_the_other_ends_complete(forker,
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
+def results(tmp_path, monkeypatch, full_mnist):
     """Let full scale train on few images, and record where the test says."""
     monkeypatch.setenv("STARTED", str(tmp_path / "started"))
 
     def record_in(folder):
-        use_stand_in(monkeypatch.setattr, folder)
-        return RecordFile(Path(folder) / "sweep.jsonl")
+        monkeypatch.setattr(records, "RESULTS", Path(folder))
+        return RecordFile.of("sweep")
 
     return record_in
 

@@ -80,22 +80,6 @@ def test_who_is_as_often_right_as_said_is_calibrated():
     assert metrics.calibration_error(overconfident) == pytest.approx(0.125, abs=0.005)
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "bins", "message"),
-    [
-        ([[0.5, 0.5]], [0], 0, "bins=0; allowed are whole numbers ≥ 1"),
-        ([[0.5, 0.5]], [0, 1], 5, r"shape \(1, 2\) and labels \(2,\); allowed"),
-        ([0.5], [0], 5, r"shape \(1,\)"),
-        (np.zeros((0, 2)), [], 5, "n ≥ 1"),
-        ([[1.5, -0.5]], [0], 5, r"hold -0\.5\.\.1\.5; allowed is 0\.\.1"),
-        ([[np.nan, 0.5]], [0], 5, "hold nan"),
-    ],
-)
-def test_reliability_refuses_what_are_no_probabilities(probabilities, labels, bins, message):
-    with pytest.raises(ValueError, match=message):
-        metrics.reliability(probabilities, labels, bins)
-
-
 def course(*accuracies):
     return pd.DataFrame(
         {"test_accuracy": accuracies, "seconds": [2.0, 3.0, 5.0][: len(accuracies)]}

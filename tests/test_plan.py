@@ -19,12 +19,10 @@ from utils.evidence.stored import CODE_KEY, Page, code_hash, stored_metadata
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(records, monkeypatch):
     """Work in a folder of the test, which has the recorded runs as well."""
-    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
-    (tmp_path / "results").mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.chdir(records)
+    return records
 
 
 def write(path, *cells, stored=True, outputs=()):
@@ -101,20 +99,12 @@ def test_where_nothing_is_recorded_the_cost_is_not_known(folder):
     assert text == "a.ipynb\n  one: 3 of 3 runs are missing"
 
 
-@pytest.mark.parametrize(
-    "seconds, text",
-    [
-        (0, "about 1 second"),
-        (42.4, "about 42 seconds"),
-        (89.9, "about 90 seconds"),
-        (95, "about 2 minutes"),
-        (3_600, "about 60 minutes"),
-        (5_400, "about 1.5 hours"),
-        (90_000, "about 25.0 hours"),
-    ],
-)
-def test_a_duration_is_said_roughly(seconds, text):
-    assert duration(seconds) == text
+def test_a_duration_is_said_roughly():
+    for seconds, text in (
+        *[(0, "1 second"), (42.4, "42 seconds"), (89.9, "90 seconds"), (95, "2 minutes")],
+        *[(3_600, "60 minutes"), (5_400, "1.5 hours"), (90_000, "25.0 hours")],
+    ):
+        assert duration(seconds) == f"about {text}"
 
 
 # What is missing

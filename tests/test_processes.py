@@ -19,7 +19,6 @@ from test_plan import asked, lines, record, write
 from utils import data
 from utils.commands import costs, notebooks
 from utils.evidence import last_epoch
-from utils.evidence import records as evidence
 from utils.experiments import Arm, Experiment, RunError
 from utils.experiments.backends import worker
 from utils.experiments.backends.local import ProcessError, train
@@ -46,13 +45,6 @@ def threads(model, split):
 
 def process(model, split):
     return os.getpid()
-
-
-@pytest.fixture
-def records(monkeypatch, tmp_path):
-    (tmp_path / "results").mkdir()
-    monkeypatch.setattr(evidence, "RESULTS", tmp_path / "results")
-    return tmp_path
 
 
 @pytest.fixture
@@ -117,36 +109,35 @@ def test_two_at_a_time_give_the_bits_of_one_after_the_other(full_mnist, tmp_path
 
 @pytest.mark.cluster
 def test_an_exclusive_experiment_has_its_process_to_itself(full_mnist, records, two_jobs):
-    for scale, exclusive, processes in (("full", False, 2), ("full", True, 1), ("quick", True, 1)):
-        name, settings = f"{scale}-{exclusive}".lower(), {"metrics": {"process": process}, **SHORT}
-        result = Experiment(name, {"a": net}, seeds=6, exclusive=exclusive, **settings).run(scale)
-        trained_by = set(last_epoch(result.best)["process"])
-        assert len(trained_by) == processes
-        assert (os.getpid() in trained_by) == exclusive
+    def trained_by(name, scale="full", **how):
+        how |= {"metrics": {"process": process}, **SHORT}
+        result = Experiment(name, {"a": net}, seeds=6, **how).run(scale)
+        return set(last_epoch(result.best)["process"])
 
-
-@pytest.mark.cluster
-def test_joblib_says_how_many_at_full_scale_as_well(full_mnist, records):
-    experiment = Experiment("x", {"a": net}, seeds=6, metrics={"process": process}, **SHORT)
+    shared = trained_by("shared")
+    assert len(shared) == 2 and os.getpid() not in shared
+    for scale in ("full", "quick"):
+        assert trained_by(f"alone-{scale}", scale, exclusive=True) == {os.getpid()}
+    os.environ["MNIST_JOBS"] = "1"  # Joblib goes first; the fixture has the variable back.
     with joblib.parallel_config(n_jobs=2):
-        assert last_epoch(experiment.run("full").best)["process"].nunique() == 2
+        assert len(trained_by("joblib")) == 2
 
 
 # What the command hands over, and what it says beforehand
 
 
 @pytest.mark.parametrize(
-    ("arguments", "jobs", "price"),
+    ("argument", "jobs", "hours", "turns"),
     [
-        (["--jobs=1"], 1, "about 8.0 hours of training (as recorded, one run after the other"),
-        (["--jobs=2"], 2, "about 6.0 hours of training (as recorded, up to 2 runs at a time"),
-        (["--jobs=9"], 9, "about 6.0 hours of training (as recorded, up to 9 runs at a time"),
-        ([], 2, "about 6.0 hours of training (as recorded, up to 2 runs at a time"),
-        (["MNIST_JOBS=3"], 3, "about 6.0 hours of training (as recorded, up to 3 runs at a time"),
+        ("--jobs=1", 1, "8.0", "one run after the other"),
+        ("--jobs=2", 2, "6.0", "up to 2 runs at a time"),
+        ("--jobs=9", 9, "6.0", "up to 9 runs at a time"),
+        ("", 2, "6.0", "up to 2 runs at a time"),
+        ("MNIST_JOBS=3", 3, "6.0", "up to 3 runs at a time"),
     ],
 )
 def test_the_command_hands_the_number_over_and_counts_with_it(
-    arguments, jobs, price, records, monkeypatch, capsys
+    argument, jobs, hours, turns, records, monkeypatch, capsys
 ):
     lines("one", record("a", 99, 3_600.0, model="m"))
     stored = [asked(seeds=4), asked("two", seeds=4, exclusive=True)]
@@ -160,12 +151,11 @@ def test_the_command_hands_the_number_over_and_counts_with_it(
     monkeypatch.setattr(notebooks, "execute", execute)
     for module in (notebooks, costs):
         monkeypatch.setattr(module, "cpu_count", lambda: 2)
-    for argument in arguments:
-        if argument.startswith("MNIST_"):
-            monkeypatch.setenv(*argument.split("="))
-    options = [argument for argument in arguments if argument.startswith("-")]
-    assert notebooks.main([*options, str(path)]) == 1
+    if argument.startswith("MNIST_"):
+        monkeypatch.setenv(*argument.split("="))
+    assert notebooks.main([*[argument] * argument.startswith("-"), str(path)]) == 1
     assert given == [(path, "full", None, None, jobs)]
+    price = f"about {hours} hours of training (as recorded, {turns}"
     said = capsys.readouterr().out
     assert f"8 runs are missing, {price}; for 4 of them guessed from" in said
 
@@ -200,17 +190,13 @@ def test_jobs_go_with_nothing_that_decides_it_itself(monkeypatch, capsys):
 # What goes wrong
 
 
-def recorded_by(folder, name):
-    file = folder / "results" / f"{name}.jsonl"
-    return file.read_bytes().count(b"\n") if file.exists() else 0
-
-
 def last_seed(records, name, action):
     """Make a `prepare` that acts under seed 7, after the runs of the seeds before are recorded."""
+    file = records / "results" / f"{name}.jsonl"
 
     def prepare(split, rng):
         if rng.bit_generator.seed_seq.entropy == 7:
-            wait_for(lambda: recorded_by(records, name) == 7)
+            wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") == 7)
             action()
         return noting(records, 0)(split, rng)
 
@@ -221,25 +207,22 @@ def raising():
     raise OSError("it is broken")
 
 
+def dying():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.cluster
-@pytest.mark.parametrize(
-    ("name", "action", "error", "message"),
-    [
-        ("raising", raising, RunError, "arm 'a', seed 7: OSError: it is broken"),
-        (
-            "dying",
-            lambda: os.kill(os.getpid(), signal.SIGKILL),
-            ProcessError,
-            r"arm 'a', seed 7: the process that trained it ended with status -9\b.*JOBS=1",
-        ),
-    ],
-)
+@pytest.mark.parametrize("action", [raising, dying])
 def test_what_fails_is_one_error_and_the_finished_runs_are_kept(
-    name, action, error, message, full_mnist, records, two_jobs
+    action, full_mnist, records, two_jobs
 ):
-    arm = Arm(net, last_seed(records, name, action))
-    experiment = Experiment(name, {"a": arm}, seeds=8, **SHORT)
-    with pytest.raises(error, match=message) as caught:
+    error, message = {
+        raising: (RunError, "OSError: it is broken"),
+        dying: (ProcessError, r"the process that trained it ended with status -9\b.*JOBS=1"),
+    }[action]
+    arm = Arm(net, last_seed(records, "x", action))
+    experiment = Experiment("x", {"a": arm}, seeds=8, **SHORT)
+    with pytest.raises(error, match=f"arm 'a', seed 7: {message}") as caught:
         experiment.run("full")
     assert {run["seed"] for run in recorded_runs(experiment)} == set(range(7))
     if action is raising:
@@ -276,11 +259,16 @@ def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
 
 @pytest.mark.cluster
 def test_a_run_for_which_another_module_is_imported_than_the_sender_has_is_refused(monkeypatch):
+    # As after a change of the course. What nothing uses does not matter.
     monkeypatch.setitem(worker._COURSE, "utils.experiments.memory", "before")
-    assert called(abs, -1) == 1  # What nothing uses does not matter.
+    assert called(abs, -1) == 1
     message = r"differs .* here: utils\.experiments\.memory|utils\.experiments\.memory \(\w+ there"
     with pytest.raises(ProcessError, match=message):
         called(eval, "__import__('utils.experiments.memory') and 1")
+    monkeypatch.setitem(worker._COURSE, "utils.data.mnist", "before")
+    message = r"cannot train: it differs .* utils\.data\.mnist \(\w+ there, b"
+    with pytest.raises(ProcessError, match=message):
+        called(abs, -1)
 
 
 def test_a_worker_of_a_cluster_needs_no_tensorflow():
@@ -295,19 +283,6 @@ def test_what_cannot_be_sent_is_named_before_a_process_is_started(monkeypatch):
         next(train(2, print, calls, data.load_mnist("quick")))
 
 
-@pytest.mark.cluster
-def test_after_a_change_of_the_course_nothing_is_trained_with_the_new_one(
-    full_mnist, records, two_jobs, monkeypatch
-):
-    # Another than the file has now.
-    monkeypatch.setitem(worker._COURSE, "utils.data.mnist", "before")
-    experiment = Experiment("x", {"a": net}, seeds=4, **SHORT)
-    message = r"seed \d: this machine cannot train: it differs .* utils\.data\.mnist \(\w+ there, b"
-    with pytest.raises(ProcessError, match=message):
-        experiment.run("full")
-    assert recorded_runs(experiment) == []
-
-
 def slow(folder):
     begun = folder / "begun"
     begun.mkdir()
@@ -316,9 +291,11 @@ def slow(folder):
 
 
 @pytest.mark.cluster
-def test_ctrl_c_ends_the_processes_that_train(full_mnist, records):
+def test_ctrl_c_ends_the_kernel_and_the_processes_that_train(full_mnist, records, capsys):
     begun, command = slow(records)
     path = write(records / "a.ipynb", NOTEBOOK, command, stored=False)
+    later = write(records / "later.ipynb", "1", stored=False)
+    handler = signal.getsignal(signal.SIGINT)
 
     def stop():
         wait_for(lambda: len(trainers(begun)) == 2)
@@ -326,10 +303,14 @@ def test_ctrl_c_ends_the_processes_that_train(full_mnist, records):
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    assert notebooks.main(["--jobs=2", str(path)]) == 130
+    assert notebooks.main(["--jobs=2", str(path), str(later)]) == 130
     stopper.join()
-    wait_for(lambda: not any(map(is_alive, trainers(begun))))
+    assert signal.getsignal(signal.SIGINT) is handler
+    processes = {pid for _, *pids in notes(begun, "begin") for pid in pids}
+    wait_for(lambda: not any(map(is_alive, processes)))
     assert len(trainers(begun)) == 2 and not notes(begun, "end")
+    out = capsys.readouterr().out
+    assert "stopped in" in out and "[2/2]" not in out
 
 
 @pytest.mark.cluster

@@ -26,18 +26,6 @@ print("done")
 """
 
 
-def run_python(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        timeout=60,
-        check=True,
-    )
-
-
 def run_notebook(*cells, **settings):
     """Run cells in a kernel and note what a reader sees of them in the meantime."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -55,27 +43,24 @@ def run_notebook(*cells, **settings):
     return notebook, shown
 
 
-def test_the_bar_counts():
+def test_the_bar_counts_also_to_nothing():
     with progress_bar(3, "three steps") as bar:
         bar.update()
         bar.update(2)
     assert bar.total == 3
-
-
-def test_nothing_is_printed_where_neither_notebook_nor_terminal_is_there():
-    result = run_python(LOOP)
-    assert (result.stdout, result.stderr) == ("done\n", "")
-
-
-def test_no_step_at_all_is_no_error():
     with progress_bar(0, "nothing to do"):
         pass
 
 
-def test_asked_for_the_terminal_it_writes_to_standard_error():
-    result = run_python(LOOP, MNIST_PROGRESS="terminal")
-    assert result.stdout == "done\n"
-    assert "three steps" in result.stderr and "3/3" in result.stderr
+@pytest.mark.parametrize("asked", [{}, {"MNIST_PROGRESS": "terminal"}])
+def test_where_neither_notebook_nor_terminal_is_there_it_writes_if_it_is_asked_to(asked):
+    command, environment = [sys.executable, "-c", LOOP], {**os.environ, **asked}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    if asked:
+        assert "three steps" in done.stderr and "3/3" in done.stderr
+    else:
+        assert done.stderr == ""
 
 
 def test_in_a_terminal_the_usual_bar_is_shown_and_taken_away(in_terminal):
@@ -86,23 +71,20 @@ def test_in_a_terminal_the_usual_bar_is_shown_and_taken_away(in_terminal):
     assert after and after.strip() == ""  # What follows writes blanks over the line.
 
 
-def test_a_notebook_shows_the_bar_and_stores_nothing_of_it():
-    notebook, shown = run_notebook(LOOP)
-    assert any(text and "three steps" in text and "3/3" in text for text in shown)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_notebook_shows_the_bar_and_stores_nothing_of_it(fails):
+    failing = LOOP.replace("bar.update()", "bar.update(); raise OSError('it failed')")
+    notebook, shown = run_notebook(failing if fails else LOOP, allow_errors=fails)
+    assert any(text and "three steps" in text and (fails or "3/3" in text) for text in shown)
     outputs = notebook.cells[0].outputs
-    assert [output.text for output in outputs if output.output_type == "stream"] == ["done\n"]
+    if fails:
+        last = outputs.pop()
+        assert last.output_type == "error" and "it failed" in last.evalue
+    said = [output.text for output in outputs if output.output_type == "stream"]
+    assert said == [] if fails else said == ["done\n"]
     for output in outputs:
         assert output.output_type == "stream" or output.data == {}
     assert "three steps" not in json.dumps(outputs)
-
-
-def test_a_notebook_whose_cell_fails_stores_nothing_of_the_bar_either():
-    failing = LOOP.replace("bar.update()", "bar.update(); raise OSError('it failed')")
-    notebook, shown = run_notebook(failing, allow_errors=True)
-    assert any(text and "three steps" in text for text in shown)
-    outputs = notebook.cells[0].outputs
-    assert outputs[-1].output_type == "error" and "it failed" in outputs[-1].evalue
-    assert all(output.get("data", {}) == {} for output in outputs[:-1])
 
 
 def test_a_notebook_asked_for_the_terminal_stores_nothing_and_writes_there(tmp_path):

@@ -4,12 +4,11 @@ import datetime
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import numbers_of, python
 from scipy import stats
 
 from utils.commands import book, plan
@@ -68,42 +67,14 @@ def test_every_record_counts(capsys):
 
 # What is recorded is what training gives
 
-# Runs a notebook's cells up to where it hands an experiment to `run`. Nothing before it is trained:
-# the recorded runs stand in. Then it does what follows.
 TAKE = """
-import dataclasses, json, os, sys
+import dataclasses, json, sys
 from pathlib import Path
-from IPython.core.interactiveshell import InteractiveShell
+from helpers import take
 from utils.evidence import records
-from utils.experiments.run import Experiment, Result
-
-class Reached(Exception):
-    pass
-
-def take(path, name):
-    reached = []
-    def stand_in(self, scale=None):
-        if self.name == name:
-            reached.append(self)
-            raise Reached
-        recorded = self.recorded()
-        return Result(self, recorded.frame, recorded)
-    usual, Experiment.run = Experiment.run, stand_in
-    shell, before = InteractiveShell.instance(), os.getcwd()
-    shell.showtraceback = lambda *settings, **more: None
-    os.chdir(Path(path).parent)
-    for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            ran = shell.run_cell("".join(cell["source"]))
-            if reached:
-                break
-            ran.raise_error()
-    Experiment.run = usual
-    os.chdir(before)
-    return reached[0]
 
 path, name, *rest = sys.argv[1:]
-taken = take(path, name)
+taken = take(Path(path), name)
 """
 
 RETRAIN = """
@@ -116,16 +87,8 @@ dataclasses.replace(taken, arms=arms, seeds=[int(seed)], quick_arms=None).run("f
 
 def with_experiment(notebook, name, code, *arguments, **environment):
     """Do something with an experiment, as its notebook defines it, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", TAKE + code, *map(str, (notebook, name, *arguments))],
-        env={**os.environ, "MPLBACKEND": "agg", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-3_000:]
-    return done.stdout
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    return python(TAKE + code, notebook, name, *arguments, MPLBACKEND="agg", **environment)
 
 
 CHANGED = """
@@ -168,18 +131,6 @@ def retrained(notebook, record, folder):
     return new
 
 
-def numbers(record):
-    """Return the metrics of each epoch and the measures, without those that are times."""
-    found = {
-        f"{metric}, epoch {epoch}": value
-        for epoch, metrics in enumerate(record["epochs"], start=1)
-        for metric, value in metrics.items()
-    }
-    found |= record["measures"] | {"parameters": record["parameters"]}
-    found |= {part: record[part] for part in ("train_size", "test_size")}
-    return {name: value for name, value in found.items() if "seconds" not in name}
-
-
 def same_place(old, new):
     """Say whether two runs were trained on the same kind of machine with the same versions."""
     # The oldest records do not say that oneDNN was on, as it was.
@@ -195,13 +146,13 @@ def differences(old, new, others):
     the run as different as one with another seed: it has to lie where 999 in 1,000 further seeds
     would.
     """
-    before, now = numbers(old), numbers(new)
+    before, now = numbers_of(old), numbers_of(new)
     assert set(before) == set(now)
     if same_place(old, new):
         return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
     wrong = {}
     for name, value in now.items():
-        values = np.array([numbers(other)[name] for other in others], dtype=float)
+        values = np.array([numbers_of(other)[name] for other in others], dtype=float)
         runs, resolution = len(values), 1 / new["test_size"]
         reach = stats.t.ppf(0.9995, runs - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / runs)
         if abs(value - values.mean()) > reach + resolution:
@@ -217,35 +168,32 @@ def a_record(seed, accuracy, **where):
     return {"seed": seed, "epochs": [epoch], "measures": measures, **sizes, **where}
 
 
-def test_in_the_same_place_every_bit_counts_and_times_do_not():
-    others = [a_record(seed, 0.9 + 0.01 * seed) for seed in range(5)]
-    again = {**others[3], "seconds": 1.0, "measures": {"log2_milliseconds": 8.0}}
-    assert differences(others[3], again, others) == {}
-    nearly = a_record(3, np.nextafter(0.93, 1))
-    assert list(differences(others[3], nearly, others)) == ["test_accuracy, epoch 1"]
-    on = a_record(3, np.nextafter(0.93, 1), machine={"processor": "one", "onednn": True})
-    assert list(differences(others[3], on, others)) == ["test_accuracy, epoch 1"]
-    larger = {**others[3], "parameters": 6}
-    assert differences(others[3], larger, others) == {"parameters": (5, 6)}
+ONE = {"processor": "one"}
 
 
 @pytest.mark.parametrize(
-    "where",
+    ("where", "same"),
     [
-        {"machine": {"processor": "two"}},
-        {"machine": {"processor": "one", "onednn": False}},
-        {"versions": {"keras": "4"}},
+        ({}, True),
+        ({"machine": {**ONE, "onednn": True}}, True),
+        ({"machine": {**ONE, "onednn": False}}, False),
+        ({"machine": {"processor": "two"}}, False),
+        ({"versions": {"keras": "4"}}, False),
     ],
 )
-def test_elsewhere_a_run_lies_where_other_seeds_do(where):
+def test_in_the_same_place_every_bit_counts_and_elsewhere_what_other_seeds_give(where, same):
     others = [a_record(seed, 0.9 + 0.01 * seed) for seed in range(5)]
-    for accuracy in (0.93, 0.935, 0.9, 0.85):
-        assert differences(others[3], a_record(3, accuracy, **where), others) == {}
-    assert list(differences(others[3], a_record(3, 0.5, **where), others))
-    # Where every seed gave the same number, one image more or less is no difference.
     alike = [a_record(seed, 0.1) for seed in range(5)]
-    assert differences(alike[3], a_record(3, 0.1009, **where), alike) == {}
-    assert list(differences(alike[3], a_record(3, 0.12, **where), alike))
+    nearly = np.nextafter(0.93, 1)
+    for recorded, accuracy, far in (
+        *[(others, 0.93, False), (others, nearly, same), (others, 0.85, same), (others, 0.5, True)],
+        # Where every seed gave the same number, one image more or less is no difference.
+        *[(alike, 0.1009, same), (alike, 0.12, True)],
+    ):
+        # Times count nowhere.
+        new = {**a_record(3, accuracy, **where), "measures": {"log2_milliseconds": 8.0}}
+        wrong = differences(recorded[3], new, recorded)
+        assert list(wrong) == ["test_accuracy, epoch 1"] * far
 
 
 def candidates():

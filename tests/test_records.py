@@ -2,11 +2,8 @@
 
 import base64
 import json
-import os
-import signal
 import subprocess
 import sys
-import threading
 import zlib
 from pathlib import Path
 
@@ -46,40 +43,35 @@ def test_a_file_that_is_not_there_holds_nothing(file):
     assert file.read() == ([], [])
 
 
-def test_what_is_appended_is_read_in_order_and_exactly(file):
-    written = [run_of(seed, arm="Größe | ≥ 2\n", loss=0.1 + 0.2 * seed) for seed in range(5)]
-    assert all([file.append(record) for record in written])
-    assert file.read() == (written, [])
-    lines = file.path.read_bytes().split(b"\n")
-    assert [json.loads(line) for line in lines[:-1]] == written
-    assert lines[-1] == b""
-
-
-def test_a_record_is_on_the_disk_when_append_returns(file):
-    file.append(run_of(0))
-    code = "import pathlib, sys; print(pathlib.Path(sys.argv[1]).read_text('utf-8'), end='')"
-    output, _ = start(code, file.path).communicate(timeout=30)
-    assert json.loads(output) == run_of(0)
-
-
 @given(
-    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
-    st.text(max_size=20),
-    st.integers(0, 2**32 - 1),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(
+        st.builds(
+            run_of,
+            st.integers(0, 2**32 - 1),
+            st.text(max_size=20),
+            loss=st.floats(allow_nan=False, allow_infinity=False),
+            fingerprint=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+        ),
+        max_size=4,
+        unique_by=key,
+    )
 )
 @settings(max_examples=40, deadline=None)
-def test_any_record_comes_back_as_it_was(tmp_path_factory, fingerprint, arm, seed, value):
+def test_what_is_appended_is_read_in_order_and_exactly(tmp_path_factory, written):
     file = RecordFile(tmp_path_factory.mktemp("any") / "x.jsonl")
-    record = {"arm": arm, "seed": seed, "fingerprint": fingerprint, "loss": value}
-    assert file.append(record)
-    assert file.read() == ([record], [])
+    for record in [run_of(3, arm="Größe | ≥ 2\n", loss=0.1 + 0.2), *written]:
+        file.append(record)
+    found, damaged = file.read()
+    assert found[1:] == [each for each in written if key(each) != key(found[0])] and damaged == []
+    *lines, end = file.path.read_bytes().split(b"\n")
+    assert [json.loads(line) for line in lines] == found and end == b""
 
 
 def test_the_same_run_is_recorded_once(file):
     assert file.append(run_of(0, loss=1.0))
     before = file.path.read_bytes()
     assert not file.append(run_of(0, loss=2.0))
+    assert not file.append(run_of(0, fingerprint={"fit": "b", "model": "a"}))
     assert file.path.read_bytes() == before
     for other in (
         run_of(1),
@@ -88,14 +80,6 @@ def test_the_same_run_is_recorded_once(file):
     ):
         assert file.append(other)
     assert len(file.read()[0]) == 4
-
-
-def test_the_key_follows_arm_seed_and_fingerprint_and_nothing_else():
-    turned = {**run_of(3), "fingerprint": {"fit": "b", "model": "a"}, "loss": 1.0}
-    assert key(turned) == key(run_of(3))
-    assert key(run_of(3)) != key(run_of(4))
-    with pytest.raises(KeyError):
-        key({"arm": "an arm", "seed": 0})
 
 
 def test_a_torn_last_line_is_skipped_reported_and_closed_by_the_next_record(file):
@@ -113,24 +97,17 @@ def test_a_torn_last_line_is_skipped_reported_and_closed_by_the_next_record(file
         assert file.path.read_bytes().startswith(torn + b"\n")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"{",
-        b"null",
-        b"3",
-        b"[]",
-        b'"text"',
-        b"{}",
-        b'{"arm": "an arm", "seed": 0}',
-        b'{"arm": "an arm", "seed": 0, "fingerprint": "abc"}',
-        b'{"arm": "an arm", "seed": 0, "fingerprint": null}',
-        b'{"arm": ["an arm"], "seed": 0, "fingerprint": {}}',
-        b'{"arm": "an arm", "seed": 0, "fingerprint": {"model": ["a"]}}',
-        b"<<<<<<< HEAD",
-        b"\xff\xfe\x00",
-    ],
-)
+NO_RECORDS = [
+    *[b"{", b"null", b"3", b"[]", b'"text"', b"{}", b"<<<<<<< HEAD", b"\xff\xfe\x00"],
+    b'{"arm": "an arm", "seed": 0}',
+    b'{"arm": "an arm", "seed": 0, "fingerprint": "abc"}',
+    b'{"arm": "an arm", "seed": 0, "fingerprint": null}',
+    b'{"arm": ["an arm"], "seed": 0, "fingerprint": {}}',
+    b'{"arm": "an arm", "seed": 0, "fingerprint": {"model": ["a"]}}',
+]
+
+
+@pytest.mark.parametrize("line", NO_RECORDS)
 def test_a_damaged_line_in_the_middle_is_skipped_reported_and_left_alone(file, line):
     file.append(run_of(0))
     first = file.path.read_bytes()
@@ -206,78 +183,20 @@ for seed in range(int(sys.argv[3])):
 """
 
 
-def test_two_writers_at_once_lose_and_tear_nothing(file, tmp_path):
+@pytest.mark.parametrize("arms", [("one", "two"), ("one", "one")])
+def test_two_writers_at_once_lose_and_tear_nothing_and_record_a_run_once(file, tmp_path, arms):
     (tmp_path / "ready").mkdir()
-    writers = [start(WRITER, file.path, arm, 100, tmp_path / "ready") for arm in ("one", "two")]
+    writers = [start(WRITER, file.path, arm, 100, tmp_path / "ready") for arm in arms]
     for writer in writers:
         _, error = writer.communicate(timeout=120)
         assert writer.returncode == 0, error
     found, damaged = file.read()
-    assert damaged == []
-    assert len(found) == 200
-    assert {(r["arm"], r["seed"]) for r in found} == {
-        (arm, seed) for arm in ("one", "two") for seed in range(100)
-    }
+    runs = [(record["arm"], record["seed"]) for record in found]
+    assert damaged == [] and sorted(runs) == [
+        (arm, n) for arm in sorted({*arms}) for n in range(100)
+    ]
     # They did write at the same time.
-    arms = [record["arm"] for record in found]
-    assert arms != sorted(arms) and arms != sorted(arms, reverse=True)
-
-
-def test_two_writers_of_the_same_runs_record_each_once(file, tmp_path):
-    (tmp_path / "ready").mkdir()
-    writers = [start(WRITER, file.path, "one", 60, tmp_path / "ready") for _ in range(2)]
-    for writer in writers:
-        _, error = writer.communicate(timeout=120)
-        assert writer.returncode == 0, error
-    assert [record["seed"] for record in file.read()[0]] == list(range(60))
-
-
-def test_a_writer_that_is_killed_at_any_moment_leaves_whole_lines_and_a_free_lock(file):
-    for round_ in range(4):
-        writer = start(WRITER, file.path, f"round {round_}", 10**6)
-        before = file.path.stat().st_size if file.path.exists() else 0
-        for _ in range(2_000):  # At most 20 s until it writes.
-            if file.path.exists() and file.path.stat().st_size > before + 2_000 * (round_ + 1):
-                break
-            writer.poll() is None or pytest.fail(writer.stderr.read())
-            threading.Event().wait(0.01)
-        writer.send_signal(signal.SIGKILL)
-        writer.communicate(timeout=30)
-        found, damaged = file.read()
-        assert damaged == []
-        seeds = [record["seed"] for record in found if record["arm"] == f"round {round_}"]
-        assert seeds == list(range(len(seeds))) and seeds
-    assert file.append(run_of(0, arm="after"))
-
-
-FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-from utils.evidence.records import RecordError, RecordFile
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-file = RecordFile(Path(sys.argv[1]))
-try:
-    file.append({"arm": "an arm", "seed": 7, "fingerprint": {}, "long": "x" * 500})
-except RecordError as error:
-    print(error)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print(file.append({"arm": "an arm", "seed": 8, "fingerprint": {}}))
-"""
-
-
-@pytest.mark.parametrize("room", [0, 1, 100, 400])
-def test_a_full_disk_is_an_error_that_names_the_run_and_leaves_no_half_line(file, room):
-    file.append(run_of(0))
-    before = file.path.read_bytes()
-    output, error = start(FULL_DISK, file.path, len(before) + room).communicate(timeout=60)
-    lines = output.splitlines()
-    assert len(lines) == 2, error
-    assert "arm 'an arm', seed 7" in lines[0] and "not recorded" in lines[0]
-    # With room for a part of the line, that part had been written: it is given back.
-    assert lines[1] == "True"
-    assert file.path.read_bytes().startswith(before + b'{"arm": "an arm", "seed": 8')
-    assert file.read()[1] == []
+    assert arms == ("one", "one") or runs not in (sorted(runs), sorted(runs, reverse=True))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
@@ -295,19 +214,6 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_run(tmp_path):
     assert file.read() == ([], [])
     with pytest.raises(RecordError, match="arm 'an arm', seed 3 was trained but not recorded"):
         file.append(run_of(3))
-
-
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_an_error_that_names_the_run(file):
-    file.append(run_of(0))
-    before = file.path.read_bytes()
-    file.path.chmod(0o444)
-    try:
-        with pytest.raises(RecordError, match="arm 'an arm', seed 1"):
-            file.append(run_of(1))
-        assert file.path.read_bytes() == before
-    finally:
-        file.path.chmod(0o644)
 
 
 def test_a_lock_that_stays_taken_is_an_error_that_says_what_to_do(file, monkeypatch):
@@ -335,32 +241,25 @@ LINES = iter(range(100))
 
 
 def test_records_count_by_arm_seed_and_every_part_in_the_order_of_the_runs():
-    good = [
-        of_arm("b", 2, model="2"),
-        of_arm("a", 2, fit="1", model="1"),
-        of_arm("a", 0, model="1", fit="1"),
-    ]
+    third, second = of_arm("b", 2, model="2"), of_arm("a", 2, fit="1", model="1")
+    first = of_arm("a", 0, model="1", fit="1")
     others = [
         of_arm("a", 1, model="1", fit="1"),  # a seed that is not asked for
         of_arm("b", 0, model="1"),  # another arm's model
         of_arm("c", 0, model="2"),  # an arm that is gone
         of_arm("b", 0, model="2", more="x"),  # a part that is no longer told
     ]
-    counting = WANTED.counting([*others, *good])
+    counting = WANTED.counting([*others, third, second, first])
+    assert counting == {("a", 0): first, ("a", 2): second, ("b", 2): third}
     assert list(counting) == [("a", 0), ("a", 2), ("b", 2)]
-    assert list(counting.values()) == [good[2], good[1], good[0]]
     assert list(WANTED.runs.values()) == [("a", 0), ("b", 0), ("a", 2), ("b", 2)]
 
 
 def test_what_changed_is_said_of_an_arm_of_which_no_record_counts():
-    stale = [
-        of_arm("a", 0, model="0", fit="1"),
-        of_arm("b", 0, model="1"),
-        of_arm("c", 0, model="1"),
-    ]
+    stale = [of_arm("a", 0, model="0", fit="1"), of_arm("b", 0, model="1")]
+    stale.append(of_arm("c", 0, model="1"))
     assert WANTED.changed(stale) == {"a": ("model",), "b": ("model",)}
-    current = of_arm("b", 2, model="2")
-    assert WANTED.changed([current, *stale]) == {"a": ("model",)}
+    assert WANTED.changed([of_arm("b", 2, model="2"), *stale]) == {"a": ("model",)}
     # The last record says what changed since.
     assert WANTED.changed([*stale, of_arm("a", 0, model="1", fit="0")])["a"] == ("fit",)
     assert WANTED.changed([of_arm("a", 9, model="1", fit="1")]) == {}
@@ -391,49 +290,23 @@ def test_an_array_comes_back_as_it_was(array):
     assert back.shape == array.shape and not back.flags.writeable
 
 
-@pytest.mark.parametrize(
-    "array", [np.array([1, np.nan]), np.array([np.inf]), np.array(["a"]), np.array([1j]), [None]]
-)
-def test_what_is_not_finite_numbers_is_not_packed(array):
-    with pytest.raises(ValueError, match="artifact 'w' has the dtype .*finite real numbers"):
-        artifacts.pack("w", array)
-
-
-def test_what_is_too_large_is_not_packed():
-    too_large = np.broadcast_to(np.float32(0), (2**24 + 1,))
-    with pytest.raises(ValueError, match="artifact 'w' has 67,108,868 bytes; allowed are 67,108"):
-        artifacts.pack("w", too_large)
-
-
 GOOD = artifacts.pack("w", np.arange(6, dtype="<f4").reshape(2, 3))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"dtype": "O"},
-        {"dtype": None},
-        {"dtype": "no type"},
-        {"shape": [2, 4]},
-        {"shape": [2, 2]},
-        {"shape": [-2, -3]},
-        {"shape": [0, 10**30]},
-        {"shape": [float("inf")]},
-        {"shape": 6},
-        {"zlib": GOOD["zlib"][:-5]},
-        {"zlib": "no base 85 \x00"},
-        {"zlib": base64.b85encode(b"not zlib").decode()},
-        {"zlib": None},
-    ],
-    ids=repr,
-)
-def test_what_is_no_packed_array_is_an_error_that_names_it(change):
+NO_ARRAYS = {
+    "dtype": ["O", None, "no type"],
+    "shape": [[2, 4], [2, 2], [-2, -3], [0, 10**30], [float("inf")], 6],
+    "zlib": [*[GOOD["zlib"][:-5], "no base 85 \x00", base64.b85encode(b"not zlib").decode(), None]],
+}
+
+
+@pytest.mark.parametrize("part", NO_ARRAYS)
+def test_what_is_no_packed_array_is_an_error_that_names_it(part):
     assert artifacts.unpack("w", GOOD).shape == (2, 3)
-    with pytest.raises(ValueError, match="artifact 'w' cannot be read from its record"):
-        artifacts.unpack("w", {**GOOD, **change})
-    for part in change:
+    without = {key: value for key, value in GOOD.items() if key != part}
+    for packed in (without, *(without | {part: value} for value in NO_ARRAYS[part])):
         with pytest.raises(ValueError, match="artifact 'w' cannot be read from its record"):
-            artifacts.unpack("w", {key: value for key, value in GOOD.items() if key != part})
+            artifacts.unpack("w", packed)
 
 
 BOMB = """

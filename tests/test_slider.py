@@ -74,20 +74,6 @@ def test_names_and_label_are_escaped_and_shown_as_they_are(chromium, tmp_path):
         assert tab.locator("output").inner_text() == "<i>1</i>"
 
 
-def test_bad_states_and_labels_are_refused():
-    (name, made, alt), other = test_widgets.states_of(2)
-    for states, label, message in (
-        ([], "label", "states has 0 entries"),
-        ([other], "label", "states has 1 entries"),
-        ([other, other], "label", "named ['step 1', 'step 1']; a name may stand there once"),
-        ([(name, made, alt), other], " ", "label=' '"),
-        ([("", made, alt), other], "label", "states named ['', 'step 1']"),
-        ([(name, made, "short"), other], "label", "alt='short'"),
-    ):
-        with pytest.raises(ValueError, match=re.escape(message)):
-            widgets.slider(states, label)
-
-
 # In a browser
 
 
@@ -150,13 +136,6 @@ def test_the_mouse_moves_a_slider(open_page, theme):
             tab.mouse.move(left + place / 3 * (right - left), middle)
             assert seen(tab) == at(place)
         tab.mouse.up()
-
-
-def test_a_finger_moves_a_slider(open_page):
-    with open_page(has_touch=True, viewport={"width": 360, "height": 740}) as tab:
-        box = tab.locator("#box1 input").bounding_box()
-        tab.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
-        assert seen(tab, 1) == at(3, "shift")
 
 
 def test_what_plays_is_read_out_and_what_is_moved_says_its_value_itself(open_page):

@@ -5,8 +5,6 @@ import hashlib
 import html
 import json
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import test_browser
+from helpers import python
 from keras import layers
 
 from utils import figures, widgets
@@ -47,19 +46,12 @@ def states_of(count, word="step"):
 @cache
 def small_net():
     """Build a network with every kind of layer, whose weights need no training."""
-    net = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            layers.Conv2D(3, 3, padding="same"),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.MaxPooling2D(2),
-            layers.AveragePooling2D(2),
-            layers.Dropout(0.5),
-            layers.Flatten(),
-            layers.Dense(10),
-        ]
-    )
+    hidden = [
+        *[layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization(), layers.ReLU()],
+        *[layers.MaxPooling2D(2), layers.AveragePooling2D(2), layers.Dropout(0.5)],
+    ]
+    ends = layers.Flatten(), layers.Dense(10)
+    net = keras.Sequential([keras.Input((28, 28, 1)), *hidden, *ends])
     rng = np.random.default_rng(0)
     net.set_weights([rng.uniform(0.01, 0.3, part.shape) for part in net.get_weights()])
     return net
@@ -183,6 +175,15 @@ def run_scripts_again(tab, box):
     tab.wait_for_timeout(50)  # Of this process: the page's own clock may stand still.
 
 
+def keys(tab, *names):
+    for name in names:
+        tab.keyboard.press(name)
+
+
+def number(text):
+    return float(text.replace("−", "-"))
+
+
 # What is stored
 
 
@@ -192,8 +193,7 @@ def digests():
 
 def test_the_same_widget_gives_the_same_bytes_in_this_process_and_in_another():
     code = "import sys; sys.path.insert(0, 'tests'); import test_widgets as t; print(t.digests())"
-    other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert other.stdout.strip().split("\n")[-1] == str(digests()), other.stderr
+    assert python(code).strip().split("\n")[-1] == str(digests())
     for kind in KINDS:
         assert shown(SHOW[kind]) == example(kind)
 
@@ -380,16 +380,14 @@ def test_a_widget_fits_every_width_and_can_be_read(kind, theme, chromium, tmp_pa
     with opened(chromium, tmp_path, example(kind)[0], theme=theme) as tab:
         for width in test_browser.WIDTHS:
             tab.set_viewport_size({"width": width, "height": 900})
-            rows = tab.locator(".dd-strip, .dd-bars").all()
             # Each explanation of a unit has other pictures.
-            for row in rows or [None]:
+            for row in [None, *tab.locator(".dd-strip, .dd-bars").all()]:
                 if row:
                     row.focus()
                     row.press("ArrowRight")
                 assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
                 inside = tab.locator(".text_html").evaluate("e => e.scrollWidth - e.clientWidth")
-                assert inside <= 0
-                assert tab.evaluate(test_browser.CONTRAST) == []
+                assert inside <= 0 and tab.evaluate(test_browser.CONTRAST) == []
 
 
 # Playing

@@ -57,7 +57,7 @@ def notebooks(source=ROOT):
     Parameters
     ----------
     source : path
-        Folder that holds ``_toc.yml``.
+        As for `pages`.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def missing_pages(source, html):
     Parameters
     ----------
     source : path
-        Folder that holds ``_toc.yml``.
+        As for `pages`.
     html : path
         Folder that the builder wrote to.
 

@@ -1,6 +1,6 @@
 """Evidence: recorded runs, tidy tables, intervals, and the verdicts on claims."""
 
-import importlib
+from utils.lazy import giving
 
 _HOMES = {
     "Claim": "claims",
@@ -27,10 +27,5 @@ _HOMES = {
     "settle": "claims",
 }
 __all__ = [*_HOMES]
-
-
-def __getattr__(name: str):
-    """Import what is asked for: a process that only writes records needs no statistics."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Imported when asked for: a process that only writes records needs no statistics.
+__getattr__ = giving(__name__, _HOMES)

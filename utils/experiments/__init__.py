@@ -1,6 +1,6 @@
 """Experiments: what is compared, trained and measured."""
 
-import importlib
+from utils.lazy import giving
 
 _HOMES = {
     "Arm": "spec",
@@ -13,10 +13,5 @@ _HOMES = {
     "by_scale": "spec",
 }
 __all__ = [*_HOMES]
-
-
-def __getattr__(name: str):
-    """Import what is asked for: a Dask worker, which only passes runs on, has no TensorFlow."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+# Imported when asked for: a Dask worker, which only passes runs on, has no TensorFlow.
+__getattr__ = giving(__name__, _HOMES)

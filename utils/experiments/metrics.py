@@ -81,12 +81,12 @@ def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     Parameters
     ----------
     accuracy : float
-        From 0 to 1.
+        As for `epochs_to`.
 
     Returns
     -------
     callable
-        For the `history_metrics` of an `Experiment`.
+        As from `epochs_to`.
     """
 
     def summary(epochs):

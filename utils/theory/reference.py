@@ -366,8 +366,7 @@ def max_pool_gradient(
     Raises
     ------
     ValueError
-        When an array has another shape or no floating-point type, when a setting is out of its
-        range, or when the window is larger than the padded input.
+        As for `max_pool`, or when `dy` has another shape.
 
     Notes
     -----
@@ -393,13 +392,8 @@ def average_pool(
 
     Parameters
     ----------
-    x : ndarray of float, shape (n, height, width, channels)
-    pool : int
-        Height and width of a window, at least 1.
-    stride : int, optional
-        At least 1; `pool` unless given.
-    padding : {"valid", "same"}
-        See `utils.theory.arithmetic.padding_widths`.
+    x, pool, stride, padding
+        As for `max_pool`.
 
     Returns
     -------
@@ -408,8 +402,7 @@ def average_pool(
     Raises
     ------
     ValueError
-        When `x` has another shape or no floating-point type, when a setting is out of its range,
-        or when the window is larger than the padded input.
+        As for `max_pool`.
 
     Notes
     -----
@@ -432,11 +425,8 @@ def average_pool_gradient(
 
     Parameters
     ----------
-    dy : ndarray of float, shape (n, output_height, output_width, channels)
-    x : ndarray of float, shape (n, height, width, channels)
-        What the pooling was given.
-    pool, stride, padding
-        As for `average_pool`.
+    dy, x, pool, stride, padding
+        As for `max_pool_gradient`.
 
     Returns
     -------
@@ -445,8 +435,7 @@ def average_pool_gradient(
     Raises
     ------
     ValueError
-        When an array has another shape or no floating-point type, when a setting is out of its
-        range, or when the window is larger than the padded input.
+        As for `max_pool_gradient`.
 
     Notes
     -----
