@@ -50,11 +50,17 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest: a notebook at the end would leave the other core idle."""
-    items.sort(key=lambda item: not is_cell(item.nodeid))
+    """Begin with what takes longest, which at the end would leave the other core idle.
+
+    First come the notebooks, then the files with tests that are left out of `make test-fast`.
+    """
+    slow = set()
     for item in items:
         if {"html", "chromium"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("browser")
+        if any(map(item.get_closest_marker, ("browser", "cluster", "kernel", "training"))):
+            slow.add(item.path)
+    items.sort(key=lambda item: (not is_cell(item.nodeid), item.path not in slow))
 
 
 def is_cell(nodeid):

@@ -209,6 +209,7 @@ def shown_hash(made):
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
+@pytest.mark.training
 def test_the_same_figure_gives_the_same_bytes_in_this_process_and_in_another(shown):
     made = one_of_each()
     for each in [*made.values(), *made.values(), *one_of_each().values()]:

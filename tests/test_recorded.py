@@ -106,6 +106,7 @@ print("FOUND", json.dumps(["nothing", found.changed, len(found.missing)]))
 """
 
 
+@pytest.mark.training
 def test_a_changed_experiment_of_a_chapter_asks_for_its_runs_anew():
     path = ROOT / "chapters" / "padding.ipynb"
     required = Page.read(path).requirements["padding"]
