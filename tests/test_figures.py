@@ -598,8 +598,6 @@ def test_a_sweep_finds_the_setting_in_the_names_of_the_arms():
 def test_a_sweep_shows_the_spread_or_differences_and_the_margin_where_it_is_asked_for():
     _, bars = swept("plain, {x}", spread="range")
     np.testing.assert_allclose(bars, [[(0.01, 90), (0.01, 92)], [(0.1, 94), (0.1, 99)]])
-    with pytest.raises(ValueError, match="spread='all'; allowed are 'interval', 'band' and 'range'"):
-        figures.sweep(runs_of(**SWEPT), "test_accuracy", "{x}", xlabel="", spread="all", alt=ALT)
     axes, _ = swept("plain, {x}", baseline="norm, 0.1", margin=0.02)
     line = next(line for line in axes.lines if line.get_markersize() == 5)
     np.testing.assert_allclose(line.get_ydata(), [-6, -1])
