@@ -25,7 +25,7 @@ from matplotlib.path import Path as Outline
 
 from utils import figures
 from utils.evidence import statistics
-from utils.evidence.claims import Claim, Comparison, Settlement
+from utils.evidence.claims import Claim, Comparison, Exact, Row, Settlement, Tally
 from utils.evidence.statistics import Estimate, Verdict
 from utils.experiments import models
 from utils.figures import style
@@ -437,11 +437,9 @@ def settlement(claim_id="a-claim", expect="decrease", value=-0.03, margin=0.01, 
         says="less of it", experiment="by hand", metric="test_accuracy", **arms,
         expect=expect, margin=margin, unit="points",
     )  # fmt: skip
-    claim = Claim(
-        id=claim_id, section="", source=(), chapter="", kind="measured", statement="",
-        settled_by="", comparisons=(comparison,),
-    )  # fmt: skip
-    return Settlement(claim, ((comparison, scale, around(value, 0.015), Verdict.SUPPORTED),))
+    claim = Claim(claim_id, "", ("S0",), "", "", "", parts=(comparison,))
+    outcome = Verdict.SUPPORTED if scale == "full" else Tally(2, 2, "in the claimed direction")
+    return Settlement(claim, (Row(comparison, scale, around(value, 0.015), outcome),))
 
 
 def test_in_margins_what_is_claimed_lies_on_the_right():
@@ -812,8 +810,9 @@ def test_what_has_not_run_says_so(glued):
 
 def test_verdicts_are_kept_with_the_parts_that_they_rest_on(glued):
     settled, quick = settlement(), settlement(scale="quick")
-    exact = {"verdict": "supported", "note": "", "tests": []}
-    both = Settlement(dataclasses.replace(settled.claim, exact=exact), settled.rows)
+    parts = (*settled.claim.parts, Exact("its size", Verdict.REFUTED, "", ()))
+    both = Settlement(dataclasses.replace(settled.claim, parts=parts), settled.rows)
+    assert both.summary("full") == "holds in part, 1 of 2 parts supported"
     named = {"fewer": settled, "both": both, "quick": quick}
     figures.glue_claims(named, {"fewer": ["fewer of it"], "quick": ["part"]})
     for name, claim in named.items():
@@ -821,12 +820,12 @@ def test_verdicts_are_kept_with_the_parts_that_they_rest_on(glued):
         assert glued.pop(f"{name}-full") == claim.summary("full")
     open_ = "not yet run"
     assert glued == {
-        "both-exact": "supported",
+        "both-exact": "refuted",
         "fewer of it-full": "−3.00 [−4.50, −1.50] points",
         "fewer of it-full-word": "supported",
         **{f"fewer of it-quick{end}": open_ for end in ("", "-word")},
         "part-quick": "−3.00 points",  # Quick runs have no interval.
-        "part-quick-word": "supported",
+        "part-quick-word": "2 of 2 runs in the claimed direction",
         **{f"part-full{end}": open_ for end in ("", "-word")},
     }
     with refused("parts['fewer'] has 2 entries; the claim has 1"):
