@@ -517,7 +517,8 @@ def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     if verdict is None:
         return '<span class="verdict verdict-open">not yet run</span>'
     name = verdict.name.lower().replace("_", "-")
-    return f'<span class="verdict verdict-{name}">{SIGNS[verdict]} {words or verdict}</span>'
+    sign = html.escape(SIGNS[verdict])
+    return f'<span class="verdict verdict-{name}">{sign} {words or verdict}</span>'
 
 
 @functools.cache
@@ -682,6 +683,8 @@ def _in_words(error) -> str:
             return f"{value!r}; allowed is a number above {allowed}"
         case "type":
             return f"{value!r}; allowed is {allowed}"
+        case "oneOf":
+            return f"{value!r}; allowed is {error.schema['description']}"
         case "required":
             return f"missing fields {sorted(set(allowed) - set(value))}"
         case "additionalProperties" | "unevaluatedProperties":
@@ -724,6 +727,8 @@ def _part(where: str, entry: dict, sources: tuple[str, ...], role: str) -> Compa
     size, margin, expect = entry.get("size"), entry["margin"], entry["expect"]
     fits = size is None or (size > margin and expect in ("increase", "decrease"))
     _check(where, "size", size, fits, f"a number above the margin {margin}, with a direction")
+    for name in ("margin", "half_width"):  # No schema keeps out what is not a number.
+        _check(where, name, entry.get(name), entry.get(name, 1) > 0, "a number above 0")
     sides = {side: entry[side] for side in ("treatment", "baseline") if side in entry}
     for side, arms in sides.items():
         several = isinstance(arms, list)

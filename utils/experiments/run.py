@@ -30,7 +30,7 @@ from utils.experiments.spec import ByScale, RunError, Spec, Stein
 from utils.experiments.training import PROTOCOL, Job, build, clear_session, train, train_all
 
 # A process for training takes seconds to start; fewer runs do not repay it.
-_WORTH_PROCESSES = 4
+_WORTH_PROCESSES = 8
 
 
 @dataclass(frozen=True)
