@@ -531,6 +531,9 @@ def test_verdicts_can_be_read_in_both_themes_and_a_table_scrolls_in_its_own_box(
 
 LEDGER = load_ledger()
 NOTEBOOKS = [path.stem for path in book.notebooks()]
+# Claims whose measured part was written down for an experiment that no chapter has yet, and that no
+# earlier comparison stands in for. They are open until it is there, and then this says so.
+WAITING = {"not-just-stacking"}
 
 
 @cache
@@ -611,7 +614,8 @@ def test_what_a_chapter_shows_of_a_claim_is_what_the_ledger_says(chapter):
         claim, entry = LEDGER[claim_id], listed()[claim_id]
         page = re.sub(r"\s+", " ", "".join(output.data["text/html"]))
         assert f"</a> {html.escape(claim.statement)}</p>" in page
-        shown = {part.says: part.claimed for part in claim.comparisons}
+        run = () if claim_id in WAITING else claim.comparisons
+        shown = {part.says: part.claimed for part in run}
         shown |= {part.says: part.note for part in claim.judged if isinstance(part, Exact)}
         for says, about in shown.items():
             written = f'{html.escape(says)} <span class="about">({html.escape(about)})</span>'
@@ -626,8 +630,10 @@ def test_what_a_chapter_shows_of_a_claim_is_what_the_ledger_says(chapter):
 @pytest.mark.parametrize("chapter", NOTEBOOKS)
 def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     of_chapter = set(page_of(chapter).requirements)
-    needed = {part.experiment for claim in claims_of(chapter) for part in claim.comparisons}
-    assert needed <= of_chapter
+    claims = {claim.id: claim.comparisons for claim in claims_of(chapter)}
+    needed = {name: {part.experiment for part in parts} for name, parts in claims.items()}
+    assert {name for name in claims if needed[name] - of_chapter} == WAITING & set(claims)
+    assert {listed()[name].settled.summary("full") for name in WAITING & set(claims)} <= {OPEN}
     if not claims_of(chapter):
         return  # A page that settles no claim; its experiments say so themselves.
     named = {part.experiment for claim in claims_of(chapter) for part in compared(claim)}
