@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import test_browser
 import yaml
-from helpers import refused, runs_of
+from helpers import WAITING, refused, runs_of
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -531,9 +531,6 @@ def test_verdicts_can_be_read_in_both_themes_and_a_table_scrolls_in_its_own_box(
 
 LEDGER = load_ledger()
 NOTEBOOKS = [path.stem for path in book.notebooks()]
-# Claims whose measured part was written down for an experiment that no chapter has yet, and that no
-# earlier comparison stands in for. They are open until it is there, and then this says so.
-WAITING = {"not-just-stacking"}
 
 
 @cache

@@ -121,7 +121,7 @@ assert not tiny.recorded().complete
 result = tiny.run("full")
 assert len(result.best) == 2 and tiny.recorded().complete
 print(tiny.run("quick"))
-print(len(evidence.RecordFile.of("pooling").read()[0]))
+print(len(evidence.RecordFile.of("sharing").read()[0]))
 """
 
 
