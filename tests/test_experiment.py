@@ -366,7 +366,7 @@ def told(**settings):
 
 for chosen in (1, None):
     with joblib.parallel_config(n_jobs=chosen):
-        print(*told(seeds=2), sep="\\n")
+        print(*told(seeds=3), sep="\\n")
 print(told(seeds=1)[0], told(seeds=2, exclusive=True)[0])
 with joblib.parallel_config(n_jobs=2):
     try:
