@@ -62,8 +62,8 @@ test: $(CLUSTER)  ## run every test and every notebook, at quick scale
 test-fast: $(STAMP)  ## run the tests that need no notebook, no browser, no cluster and no long training
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder tests -m "not (browser or cluster or kernel or training)"
 
-results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## run the experiments on full MNIST; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address)
-	$(RUN) -m utils.commands.notebooks $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## train the recorded runs on 60,000 images; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address; only say what: PLAN=1)
+	$(RUN) -m utils.commands.notebooks $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(PLAN),--plan)
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)

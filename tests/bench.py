@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from dataclasses import replace
@@ -114,6 +115,134 @@ def measure_onednn():
                 turns.append(float(python(ONEDNN, TF_ENABLE_ONEDNN_OPTS=chosen, **limit)))
         on, off = map(median, taken.values())
         yield f"keras.io's convnet, 40 batches{processor}", on, off, "without oneDNN"
+
+
+# Runs in the course as it is, and as it was at the commit `BEFORE`, whose modules lay flat.
+BEFORE = "45876bb"
+THROUGHPUT = """
+import json, sys, tempfile, time
+from pathlib import Path
+from unittest import mock
+
+from utils import data
+
+try:
+    from utils.evidence import records as holder
+    from utils.experiments import Experiment
+    from utils.experiments.quiet_keras import keras
+
+    def run(name, build, seeds, **fit):
+        Experiment(name, arms={"one": build}, seeds=seeds, **fit).run("full")
+except ImportError:
+    import keras
+    from utils import experiment as holder
+
+    def run(name, build, seeds, **fit):
+        fit = holder.Fit(**fit)
+        holder.run(holder.Experiment(name, (), {"one": build}, seeds=seeds, fit=fit), "full")
+
+layers = keras.layers
+
+def net(*hidden):
+    made = keras.Sequential([keras.Input((28, 28, 1)), *hidden, layers.Dense(10, "softmax")])
+    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return made
+
+def block(filters, count=1, *more):
+    convolutions = [
+        layers.Conv2D(filters, 3, padding="same", activation="relu") for _ in range(count)
+    ]
+    return *convolutions, *more, layers.MaxPooling2D(2)
+
+norm, flatten = layers.BatchNormalization, layers.Flatten
+nets = {
+    "dense": lambda: net(flatten(), layers.Dense(128, "relu")),
+    "two convolutions": lambda: net(*block(16), *block(32), flatten()),
+    "batch-norm": lambda: net(*block(16, 1, norm()), *block(32, 1, norm()), flatten()),
+    "two pairs": lambda: net(*block(32, 2), *block(64, 2), flatten()),
+}
+quick, rates = data.load_mnist("quick"), {}
+images = len(quick.split(0).x_train)
+with (
+    tempfile.TemporaryDirectory() as folder,
+    mock.patch.object(data, "load_mnist", lambda scale=None: quick),
+    mock.patch.object(holder, "RESULTS", Path(folder)),
+):
+    run("warm-up", nets["dense"], 1, train_size=100)
+    for number, (name, build) in enumerate(nets.items()):
+        for batch in (32, 128):
+            epochs = 2 if name == "two pairs" else 8
+            start = time.perf_counter()
+            run(f"net-{number}-{batch}", build, 2, epochs=epochs, batch_size=batch)
+            taken = time.perf_counter() - start
+            rates[f"{name}, batches of {batch}"] = 2 * epochs * images / taken
+print(json.dumps(rates))
+"""
+
+
+def measure_throughput():
+    """Compare images a second at full scale with what an earlier course did, in turns."""
+    archive = subprocess.run(
+        ["git", "archive", "--format=tar", BEFORE], cwd=ROOT, capture_output=True
+    )
+    if archive.returncode:
+        print(f"No commit {BEFORE} here: its images a second are left out.", file=sys.stderr)
+        return
+    one = dict.fromkeys(
+        ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"
+    )
+    one |= {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(folder, filter="data")
+        turns = {folder: [], str(ROOT): []}
+        for _ in range(2):
+            for place, rates in turns.items():
+                said = python(THROUGHPUT, cwd=place, PYTHONPATH=place, **one)
+                rates.append(json.loads(said.splitlines()[-1]))
+    before, now = (pd.DataFrame(rates).mean() for rates in turns.values())
+    for name, rate in now.items():
+        yield f"images a second, {name}", rate, before[name], f"at {BEFORE}"
+    mean = np.exp(np.log(now).mean()), np.exp(np.log(before).mean())
+    yield "    geometric mean of these", *mean, f"at {BEFORE}"
+
+
+def measure_chapters(updates=48, side=2_000):
+    """Measure which share of a matrix product's rate the costliest network of a chapter reaches."""
+    matrix = np.random.default_rng(0).random((side, side), dtype="float32")
+    np.matmul(matrix, matrix)
+    quick = data.load_mnist("quick")
+    for path in book.notebooks():
+        cost = {}
+        for name, wanted in Page.read(path).requirements.items():
+            for record in wanted.file.read()[0]:
+                arm = name, record.get("arm")
+                cost[arm] = cost.get(arm, 0) + record.get("seconds", 0)
+        if not cost:
+            continue
+        name, arm_name = max(cost, key=cost.get)
+        with contextlib.redirect_stdout(io.StringIO()):
+            experiment = take(path, name)
+        arm, fit = experiment.arms_at("full")[arm_name], experiment.fit_at("full", arm_name)
+        split = quick.split(0)
+        if arm.prepare is not None:
+            split = arm.prepare(split, np.random.default_rng(0))
+        targets = (arm.targets or (lambda labels: labels))(split.y_train)
+        wanted = min(updates * fit.batch_size, len(split.x_train))
+        keras.utils.clear_session()
+        net = arm.build()
+        net.jit_compile, net.steps_per_execution = False, 16
+
+        def train(net=net, split=split, targets=targets, wanted=wanted, fit=fit):
+            images = split.x_train[:wanted], targets[:wanted]
+            net.fit(*images, batch_size=fit.batch_size, verbose=0)
+
+        train()
+        taken, _ = seconds(train)
+        product, _ = seconds(lambda: np.matmul(matrix, matrix))
+        rate = 6 * arithmetic.multiply_adds(net) * wanted / taken
+        peak = 2 * side**3 / product
+        yield f"{path.stem}, {arm_name}, GFLOP/s", rate / 1e9, peak / 1e9, "a large matrix product"
 
 
 def measure_loading():

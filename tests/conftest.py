@@ -50,11 +50,25 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest: a notebook at the end would leave the other core idle."""
-    items.sort(key=lambda item: not is_cell(item.nodeid))
+    """Begin with what takes longest, which at the end would leave the other core idle.
+
+    First come the notebooks, then the files with tests that are left out of `make test-fast`. While
+    the first that needs the book builds it, the other worker does what needs none.
+    """
+    slow, with_book = set(), {}
     for item in items:
-        if {"html", "chromium"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"html", "chromium"} & fixtures:
             item.add_marker("browser")
+        if "html" in fixtures:
+            with_book.setdefault(item.path, len(with_book))
+        if any(map(item.get_closest_marker, ("browser", "cluster", "kernel", "training"))):
+            slow.add(item.path)
+
+    def rank(item):
+        return not is_cell(item.nodeid), item.path not in slow, with_book.get(item.path, 0) > 0
+
+    items.sort(key=rank)
 
 
 def is_cell(nodeid):

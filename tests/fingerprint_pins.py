@@ -430,6 +430,9 @@ def kinds():
         ),
         "Dense, own initializer": layers.Dense(2, kernel_initializer=OwnInitializer()),
         "Dense, he_normal": layers.Dense(2, "gelu", kernel_initializer="he_normal"),
+        "Dense, variance": layers.Dense(
+            2, kernel_initializer=keras.initializers.VarianceScaling(0.5, "fan_avg", "uniform")
+        ),
         "Lambda": layers.Lambda(lambda x: x * LEVEL),
         "TimeDistributed": layers.TimeDistributed(layers.Dense(2)),
         "Own": Own(2),

@@ -13,6 +13,10 @@ import pytest
 
 from utils.paths import ROOT
 
+# Claims whose measured part was written down for an experiment that no chapter has yet, and that no
+# earlier comparison stands in for. They are open until it is there, and then a test says so.
+WAITING = {"large-kernel-downsamples", "not-just-stacking"}
+
 
 def python(code, *arguments, cwd=ROOT, **environment):
     """Run code in a process of its own, which has to succeed, and return what it printed."""

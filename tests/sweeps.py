@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 import psutil
 from keras import layers
 
@@ -43,19 +42,10 @@ def notes(folder, kind):
     return [tuple(map(int, path.name.split()[1:])) for path in found]
 
 
-def draws(seeds):
-    return {int(np.random.default_rng(seed).integers(10**9)) for seed in range(seeds)}
-
-
 def recorded_runs(experiment_):
     records, damaged = RecordFile.of(experiment_.name).read()
     assert damaged == []
     return records
-
-
-def under_way(folder):
-    ended = notes(folder, "end")
-    return [run_ for run_ in notes(folder, "begin") if run_ not in ended]
 
 
 def is_alive(process):

@@ -1,5 +1,7 @@
 """`utils.theory.arithmetic`: against Keras, measured gradients and published numbers."""
 
+import itertools
+
 import keras
 import numpy as np
 import pandas as pd
@@ -502,3 +504,17 @@ def test_an_epoch_is_as_many_updates_as_batches_and_the_last_is_what_is_left(n, 
     updates = -(-n // b)
     assert sizes == e * ([b] * (updates - 1) + [n - b * (updates - 1)])
     assert int(net.optimizer.iterations) == e * updates
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_variance_of_a_batch_mean_falls_as_one_over_its_size(size):
+    """Over all batches that can be drawn, with and without putting back, of any gradients."""
+    gradients = np.random.default_rng(0).normal(size=(5, 3)) ** 3  # images, weights
+    count, one = len(gradients), gradients.var(axis=0)
+    ways = {1.0: itertools.product, (count - size) / (count - 1): itertools.permutations}
+    for factor, draw in ways.items():
+        how = {"repeat": size} if draw is itertools.product else {"r": size}
+        batches = np.array(list(draw(range(count), **how)))
+        means = gradients[batches].mean(axis=1)
+        np.testing.assert_allclose(means.mean(axis=0), gradients.mean(axis=0))
+        np.testing.assert_allclose(means.var(axis=0), factor * one / size)

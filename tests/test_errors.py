@@ -206,7 +206,7 @@ SETTINGS = [
     ({"metrics": {"m": 3}}, "metrics: 'm'=3; allowed are functions"),
     ({"history_metrics": {"seconds": len}}, "history_metrics: 'seconds'=…any name but"),
     ({"artifacts": {"m": None}}, "artifacts: 'm'=None; allowed are functions"),
-    ({"metrics": {"m": len}, "history_metrics": {"m": len}}, "history_metrics: 'm' is the name of"),
+    ({"metrics": {"m": len}, "history_metrics": {"m": len}}, "metrics: 'm' is the name of two"),
 ]
 ONE = [[0.5, 0.5]]
 EXPERIMENTS = [
@@ -307,7 +307,7 @@ FIGURES = [
     (lambda: figures.cumulative(ARMS, ["max", "none", "meen"], alt=ALT), UNKNOWN),
     (lambda: sweep({"a": {"meen": 1}}), UNKNOWN),
     (lambda: sweep("{x} images"), "arms='{x} images' fits none of the arms"),
-    (lambda: sweep("{x}", spread="all"), "spread='all'; allowed are 'interval' and 'range'"),
+    (lambda: sweep("{x}", spread="all"), "spread='all'…'interval', 'band' and 'range'"),
     (lambda: figures.tradeoff(ARMS, {"max": 1, "mean": 2}, alt=ALT), "x has no entry for ['none']"),
     (lambda: figures.cumulative(ARMS, ["max"], alt=ALT), "steps has 1 arms with runs; allowed are"),
     (lambda: grid([]), "rows has at most"),

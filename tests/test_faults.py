@@ -42,11 +42,12 @@ def sweep(seeds):
 
 
 FORKER = """
-import os, sys
+import gc, os, sys
 import rich.progress, sklearn.model_selection  # As the first run would.
 from test_faults import *
 from utils import data
 data.load_mnist("full")
+gc.freeze()  # Or each process would look through all that was imported.
 print("ready", flush=True)
 for line in sys.stdin:
     command, *given = line.split()
@@ -132,9 +133,9 @@ def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_e
     forker, tmp_path
 ):
     whole = RecordFile(tmp_path / "whole" / "sweep.jsonl")
-    forker.start(whole.path.parent, 4)
+    forker.start(whole.path.parent, 2)
     _, status, seconds = forker.wait()
-    assert status == 0 and seeds_of(whole) == [0, 1, 2, 3]
+    assert status == 0 and seeds_of(whole) == [0, 1]
     forker.started.unlink()  # What was begun so far does not count.
 
     moments = random.Random(20)
@@ -159,7 +160,7 @@ def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_e
     # Some were killed in a run, and only that run was begun again.
     assert len(done) > KILLS // 5 and 0 < again <= KILLS
 
-    enough = max(len(done), 3) + 1
+    enough = len(done) + 1
     forker.start(file.path.parent, enough)
     assert forker.wait()[1] == 0
     assert seeds_of(file) == list(range(enough))
@@ -169,13 +170,13 @@ def test_killed_at_fifty_moments_a_sweep_loses_the_run_in_progress_and_nothing_e
 
 def test_of_two_sweeps_at_once_one_is_killed_and_the_other_ends_complete(forker, tmp_path):
     file = RecordFile(tmp_path / "both" / "sweep.jsonl")
-    first, second = (forker.start(file.path.parent, 12) for _ in range(2))
+    first, second = (forker.start(file.path.parent, 7) for _ in range(2))
     while not file.path.exists() or len(seeds_of(file)) < 2:
         time.sleep(0.01)
     os.kill(first, signal.SIGKILL)
     ended = {pid: status for pid, status, _ in (forker.wait(), forker.wait())}
     assert ended == {first: signal.SIGKILL, second: 0}
-    assert sorted(seeds_of(file)) == list(range(12))
+    assert sorted(seeds_of(file)) == list(range(7))
 
 
 # In this process
@@ -239,15 +240,15 @@ def test_a_full_disk_is_a_clear_error_and_the_sweep_goes_on_when_there_is_room(
     file = results(folder)
     with (filled if kind == "disk" else limited)(folder):
         with pytest.raises(RecordError) as error:
-            full(sweep(7))
+            full(sweep(6))
         kept, content = seeds_of(file), file.path.read_bytes()
-    assert 1 <= len(kept) < 7 and kept == list(range(len(kept)))
+    assert 1 <= len(kept) < 6 and kept == list(range(len(kept)))
     reason = os.strerror(errno.ENOSPC if kind == "disk" else errno.EFBIG)
     assert f"arm 'a', seed {len(kept)} was trained but not recorded" in str(error.value)
     assert content.endswith(b"\n") and (reason in str(error.value) or "space" in str(error.value))
-    frame = full(sweep(7))
+    frame = full(sweep(6))
     assert file.path.read_bytes().startswith(content)
-    assert seeds_of(file) == list(range(7)) and len(last_epoch(frame)) == 7
+    assert seeds_of(file) == list(range(6)) and len(last_epoch(frame)) == 6
 
 
 def check_read_only(file, results, writable):
@@ -296,21 +297,22 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_a_corrupt_line_in_the_middle_costs_its_run_and_is_reported(kind, results, tmp_path):
-    file = results(tmp_path / "results")
-    full(sweep(4))
+def test_a_corrupt_line_in_the_middle_costs_its_run_and_is_reported(results, tmp_path):
+    file, started = results(tmp_path / "results"), Path(os.environ["STARTED"])
+    full(sweep(3))
     lines = file.path.read_bytes().splitlines(keepends=True)
-    damaged = b"".join([lines[0], DAMAGE[kind](lines[1]), *lines[2:]])
-    file.path.write_bytes(damaged)
-    kept = kind == "from a merge"
-    found = sweep(4).recorded()
-    assert found.missing == (() if kept else (("a", 1),))
-    assert found.damaged == {"emptied": (), "from a merge": (2, 4, 6)}.get(kind, (2,))
-    assert ("Damaged lines, skipped" in repr(found)) is bool(found.damaged)
-    begun = Path(os.environ["STARTED"]).read_text().split()
-    frame = full(sweep(4))
-    assert Path(os.environ["STARTED"]).read_text().split()[len(begun) :] == ([] if kept else ["1"])
-    assert file.path.read_bytes().startswith(damaged)
-    assert len(last_epoch(frame)) == 4 and sweep(4).recorded().complete
-    assert list(last_epoch(frame)["seed"]) == [0, 1, 2, 3]
+    for kind, damage in DAMAGE.items():
+        damaged = b"".join([lines[0], damage(lines[1]), lines[2]])
+        file.path.write_bytes(damaged)
+        kept = kind == "from a merge"
+        found = sweep(3).recorded()
+        assert found.missing == (() if kept else (("a", 1),)), kind
+        assert found.damaged == {"emptied": (), "from a merge": (2, 4, 6)}.get(kind, (2,)), kind
+        assert ("Damaged lines, skipped" in repr(found)) is bool(found.damaged)
+        started.unlink()
+        frame = full(sweep(3))
+        assert started.exists() is not kept and (kept or started.read_text() == "1\n")
+        assert file.path.read_bytes().startswith(damaged)
+        assert sweep(3).recorded().complete
+        assert list(last_epoch(frame)["seed"]) == [0, 1, 2]
+        started.touch()

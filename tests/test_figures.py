@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from helpers import python, refused, runs_of
 from keras import layers
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch
@@ -25,7 +25,7 @@ from matplotlib.path import Path as Outline
 
 from utils import figures
 from utils.evidence import statistics
-from utils.evidence.claims import Claim, Comparison, Settlement
+from utils.evidence.claims import Claim, Comparison, Exact, Row, Settlement, Tally
 from utils.evidence.statistics import Estimate, Verdict
 from utils.experiments import models
 from utils.figures import style
@@ -209,6 +209,7 @@ def shown_hash(made):
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
+@pytest.mark.training
 def test_the_same_figure_gives_the_same_bytes_in_this_process_and_in_another(shown):
     made = one_of_each()
     for each in [*made.values(), *made.values(), *one_of_each().values()]:
@@ -436,11 +437,9 @@ def settlement(claim_id="a-claim", expect="decrease", value=-0.03, margin=0.01, 
         says="less of it", experiment="by hand", metric="test_accuracy", **arms,
         expect=expect, margin=margin, unit="points",
     )  # fmt: skip
-    claim = Claim(
-        id=claim_id, section="", source=(), chapter="", kind="measured", statement="",
-        settled_by="", comparisons=(comparison,),
-    )  # fmt: skip
-    return Settlement(claim, ((comparison, scale, around(value, 0.015), Verdict.SUPPORTED),))
+    claim = Claim(claim_id, "", ("S0",), "", "", "", parts=(comparison,))
+    outcome = Verdict.SUPPORTED if scale == "full" else Tally(2, 2, "in the claimed direction")
+    return Settlement(claim, (Row(comparison, scale, around(value, 0.015), outcome),))
 
 
 def test_in_margins_what_is_claimed_lies_on_the_right():
@@ -601,6 +600,24 @@ def test_a_sweep_shows_the_spread_or_differences_and_the_margin_where_it_is_aske
     line = next(line for line in axes.lines if line.get_markersize() == 5)
     np.testing.assert_allclose(line.get_ydata(), [-6, -1])
     assert band_of(axes, 1) == pytest.approx((-2, 2))
+
+
+def test_a_sweep_joins_its_intervals_to_a_band_where_it_is_asked_for():
+    axes, how = bare_axes(), {"xlabel": "rate", "spread": "band"}
+    figures.sweep(runs_of(**SWEPT), "test_accuracy < 0.915", "plain, {x}", axes=axes, **how)
+    (band,) = axes.collections
+    assert isinstance(band, PolyCollection)
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6)}
+    for arm, rate in {"plain, 0.01": 0.01, "plain, 0.1": 0.1}.items():
+        frame = runs_of(**SWEPT).assign(bad=lambda runs: runs["test_accuracy"] < 0.915)
+        ends = statistics.proportion(frame, "bad", arm).interval()
+        assert {(rate, round(end, 6)) for end in ends} <= corners
+    # Two runs have no interval: they are drawn one by one.
+    axes = bare_axes()
+    pairs = {arm: runs[:2] for arm, runs in SWEPT.items()}
+    figures.sweep(runs_of(**pairs), "test_accuracy", "plain, {x}", axes=axes, **how)
+    assert not axes.collections
+    np.testing.assert_allclose(marks_of(axes, 3), [(0.01, 90), (0.01, 91), (0.1, 94), (0.1, 95)])
 
 
 def test_the_setting_of_a_sweep_may_be_a_column_or_belong_to_a_metric():
@@ -793,8 +810,9 @@ def test_what_has_not_run_says_so(glued):
 
 def test_verdicts_are_kept_with_the_parts_that_they_rest_on(glued):
     settled, quick = settlement(), settlement(scale="quick")
-    exact = {"verdict": "supported", "note": "", "tests": []}
-    both = Settlement(dataclasses.replace(settled.claim, exact=exact), settled.rows)
+    parts = (*settled.claim.parts, Exact("its size", Verdict.REFUTED, "", ()))
+    both = Settlement(dataclasses.replace(settled.claim, parts=parts), settled.rows)
+    assert both.summary("full") == "holds in part, 1 of 2 parts supported"
     named = {"fewer": settled, "both": both, "quick": quick}
     figures.glue_claims(named, {"fewer": ["fewer of it"], "quick": ["part"]})
     for name, claim in named.items():
@@ -802,12 +820,12 @@ def test_verdicts_are_kept_with_the_parts_that_they_rest_on(glued):
         assert glued.pop(f"{name}-full") == claim.summary("full")
     open_ = "not yet run"
     assert glued == {
-        "both-exact": "supported",
+        "both-exact": "refuted",
         "fewer of it-full": "−3.00 [−4.50, −1.50] points",
         "fewer of it-full-word": "supported",
         **{f"fewer of it-quick{end}": open_ for end in ("", "-word")},
         "part-quick": "−3.00 points",  # Quick runs have no interval.
-        "part-quick-word": "supported",
+        "part-quick-word": "2 of 2 runs in the claimed direction",
         **{f"part-full{end}": open_ for end in ("", "-word")},
     }
     with refused("parts['fewer'] has 2 entries; the claim has 1"):

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import textwrap
 import venv
 from pathlib import Path
 
@@ -77,38 +76,34 @@ def files(folder):
 def test_the_wheel_has_every_file_of_the_rooms_and_all_records(installed):
     _, package, _ = installed
     records = {path.name for path in (ROOT / "chapters" / "results").glob("*.jsonl")}
-    beside = {"chapters/claims.yml", *(f"chapters/results/{name}" for name in records)}
+    beside = {"chapters/claims.yml", "chapters/claims.schema.json"}
+    beside |= {f"chapters/results/{name}" for name in records}
     assert len(records) > 40 and files(package) == files(ROOT / "utils") | beside
 
 
-def test_every_room_imports_and_shows_what_it_has(installed):
-    python, package, empty = installed
-    code = f"""
-        import importlib, pathlib, pkgutil
-        import utils
-        package = pathlib.Path({str(package)!r})
-        assert pathlib.Path(utils.__file__).parent.samefile(package), utils.__file__
-        for module in pkgutil.walk_packages(utils.__path__, "utils."):
-            importlib.import_module(module.name)
+ROOMS = """
+import importlib, pathlib, pkgutil, sys
+import utils
+package = pathlib.Path(sys.argv[1])
+assert pathlib.Path(utils.__file__).parent.samefile(package), utils.__file__
+for module in pkgutil.walk_packages(utils.__path__, "utils."):
+    importlib.import_module(module.name)
 
-        from utils import data, evidence
-        from utils.evidence import ledger
-        from utils.widgets.explorer import explorer_html
-        claims = evidence.load_ledger()
-        assert len(claims) > 40 and len(data.load_mnist("quick").images) == 5_000
-        settings = dict(size=5, kernel=3, stride=1, padding=0, dilation=1, channels=1, filters=1)
-        html, _ = explorer_html({{**settings, "transposed": False}})
-        assert "<style>" in html and "<script" in html
-        assert "<select data-order" in ledger.controls_html([])
-        try:
-            ledger.entries()
-        except FileNotFoundError as error:
-            print(error)
-    """
-    said = call(python, "-c", textwrap.dedent(code), cwd=empty)
-    assert "holds no notebook; allowed is the folder `chapters` of a checkout" in said
-    assert files(empty) == set()
-
+from utils import data, evidence
+from utils.evidence import ledger
+from utils.widgets.explorer import explorer_html
+claims = evidence.load_ledger()
+assert len(claims) > 40 and len(data.load_mnist("quick").images) == 5_000
+settings = dict(size=5, kernel=3, stride=1, padding=0, dilation=1, channels=1, filters=1)
+html, _ = explorer_html({**settings, "transposed": False})
+assert "<style>" in html and "<script" in html
+assert "<select data-order" in ledger.controls_html([])
+try:
+    ledger.entries()
+except FileNotFoundError as error:
+    print(error)
+assert not list(pathlib.Path().iterdir())
+"""
 
 TINY = """
 import keras
@@ -126,19 +121,23 @@ assert not tiny.recorded().complete
 result = tiny.run("full")
 assert len(result.best) == 2 and tiny.recorded().complete
 print(tiny.run("quick"))
-print(len(evidence.RecordFile.of("pooling").read()[0]))
+print(len(evidence.RecordFile.of("sharing").read()[0]))
 """
 
 
-def test_runs_are_recorded_in_the_users_folder_and_the_courses_are_read(
+def test_every_room_imports_and_runs_are_recorded_in_the_users_folder(
     installed, full_mnist, tmp_path
 ):
-    python, package, _ = installed
+    python, package, empty = installed
     before = files(package)
-    (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
-    said = call(python, "tiny.py", cwd=tmp_path, PYTHONPATH=str(full_mnist.parent / "site"))
+    script = tmp_path / "script.py"
+    script.write_text(ROOMS + TINY, encoding="utf-8")
+    site = str(full_mnist.parent / "site")
+    said = call(python, script, package, cwd=empty, PYTHONPATH=site)
+    assert "holds no notebook; allowed is the folder `chapters` of a checkout" in said
+    # The courses' own are read.
     assert "2 of 2 runs recorded" in said and int(said.split()[-1]) > 20
-    assert len((tmp_path / "results" / "tiny.jsonl").read_bytes().splitlines()) == 2
+    assert len((empty / "results" / "tiny.jsonl").read_bytes().splitlines()) == 2
     assert files(package) == before
 
 

@@ -14,6 +14,7 @@ from utils.commands import notebooks as results
 from utils.commands.costs import Costs, Progress, describe, duration
 from utils.commands.plan import Planned
 from utils.evidence import records
+from utils.evidence.claims import load_ledger
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.stored import CODE_KEY, Page, code_hash, stored_metadata
 
@@ -139,6 +140,42 @@ def test_what_is_missing_is_said_with_its_cost_and_what_is_amiss(folder):
     write(path, "1", "2", outputs=outputs[:1])
     assert said(path) == "a.ipynb\n  one: all 4 runs are recorded"
     assert not plan.notebook(path).open
+
+
+def test_what_a_pilot_will_ask_for_is_planned_as_soon_as_it_is_complete(folder):
+    claim = "wide-or-large"
+    (part, *_) = load_ledger()[claim].parts
+    arms = {arm: {"model": "m"} for arm in part.arms}
+    required = Requirements(part.experiment, tuple(range(100, 105)), arms, pilot=5, cap=40)
+    outputs = [{"recorded": required.to_metadata()}]
+    path = write(folder / "a.ipynb", "1", outputs=outputs)
+
+    def run(arm, seed):
+        # The differences between the arms are 0 and 4 margins, so their spread is wide.
+        accuracy = 0.9 + 4 * part.margin * (arm == part.treatment) * (seed % 2)
+        sizes = {"train_size": 60_000, "test_size": 10_000, "parameters": 1, "measures": {}}
+        return record(arm, seed, 60.0, model="m") | sizes | {"epochs": [{part.metric: accuracy}]}
+
+    runs = [run(arm, seed) for seed in required.seeds for arm in arms]
+    lines(part.experiment, *runs[:-1])
+    (line,) = said(path).splitlines()[1:]
+    assert line == (
+        f"  {part.experiment}: 1 of 10 runs are missing; how many more, its pilot will tell, "
+        "about 60 seconds"
+    )
+    lines(part.experiment, *runs)
+    # Its runs are all there, and yet it has to be run: what it asks for is not written down.
+    assert plan.notebook(path).open and plan.notebook(path).experiments[0].missing() == []
+    assert f"  {part.experiment}: all 10 runs are recorded" in said(path)
+    assert "N = 40 (capped)" in said(path)
+    (stage,) = plan.notebook(path).experiments[0].stages
+    required.file.append_stage(stage)
+    assert plan.notebook(path).experiments[0].stages == required.stages != []
+    assert f"  {part.experiment}: 70 of 80 runs are missing, about 70 minutes" in said(path)
+    for seed in range(105, 140):
+        for arm in arms:
+            required.file.append(run(arm, seed))
+    assert not plan.notebook(path).open and "all 80 runs are recorded" in said(path)
 
 
 CHANGES = {

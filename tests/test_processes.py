@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import cloudpickle
 import joblib
-import pandas as pd
 import pytest
 import sweeps
 from sweeps import SHORT, is_alive, net, notes, noting, recorded_runs, wait_for
@@ -18,7 +18,6 @@ from test_plan import asked, lines, record, write
 
 from utils import data
 from utils.commands import costs, notebooks
-from utils.evidence import last_epoch
 from utils.experiments import Arm, Experiment, RunError
 from utils.experiments.backends import worker
 from utils.experiments.backends.local import ProcessError, train
@@ -41,10 +40,6 @@ def process(model, split):
 def threads(model, split):
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
 """
-
-
-def process(model, split):
-    return os.getpid()
 
 
 @pytest.fixture
@@ -77,50 +72,54 @@ def noisy(split, rng):  # A function of the notebook, which no other process cou
     return split.replace(x_train=(split.x_train + noise) / SCALE)
 """
 
-TWO = """
-from beside import process, threads  # A module that lies beside the notebook.
+# As many threads as each of two processes that train, from before TensorFlow starts; the variables
+# are gone when those are started.
+FEWER_THREADS = f"""
+import os
+threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "{EACH}")
+os.environ.update(threads)
+import keras
+keras.ops.zeros(1) + 1
+for name in threads:
+    del os.environ[name]
+"""
 
-metrics = {"process": process, "threads": threads}
-arms = {"plain": net, "noisy": Arm(net, noisy)}
-two = Experiment("two", arms, seeds=3, metrics=metrics, **SHORT)
-two.run().best.to_pickle("runs")
+TWO = f"""
+import joblib
+import pandas as pd
+from beside import process, threads  # A module that lies beside the notebook.
+from utils.evidence import last_epoch
+
+metrics = {{"process": process, "threads": threads}}
+arms = {{"plain": net, "noisy": Arm(net, noisy)}}
+two = Experiment("two", arms, seeds=2, metrics=metrics, **SHORT)
+alone = Experiment("alone", {{"a": net}}, seeds=4, metrics=metrics, exclusive=True, **SHORT)
+for scale in ("full", "quick"):
+    assert set(last_epoch(alone.run(scale).best)["process"]) == {{os.getpid()}}
+
+os.environ["MNIST_JOBS"] = "1"
+with joblib.parallel_config(n_jobs=2):  # Joblib goes first.
+    there = two.run().best
+processes = set(last_epoch(there)["process"])
+assert len(processes) == 2 and os.getpid() not in processes
+assert set(last_epoch(there)["threads"]) == {{{EACH}}}
+two.recorded().required.file.path.unlink()
+here = two.run().best
+assert set(last_epoch(here)["process"]) == {{os.getpid()}}
+same = [frame.drop(columns=["seconds", "process", "threads"]) for frame in (there, here)]
+pd.testing.assert_frame_equal(*same, check_exact=True)
+# It is imported for a cluster alone.
+assert not {{"dask", "distributed"}} & set(sys.modules)
 """
 
 
 @pytest.mark.cluster
-def test_two_at_a_time_give_the_bits_of_one_after_the_other(full_mnist, tmp_path, monkeypatch):
-    path = write(tmp_path / "a.ipynb", NOTEBOOK, TWO)
+def test_two_at_a_time_give_the_bits_of_one_after_the_other_but_for_what_runs_alone(
+    full_mnist, tmp_path
+):
     (tmp_path / "beside.py").write_text(BESIDE, encoding="utf-8")
+    path = write(tmp_path / "a.ipynb", FEWER_THREADS, NOTEBOOK, TWO)
     notebooks.execute(path, "full", jobs=2)
-    at_once = pd.read_pickle(tmp_path / "runs")
-    (tmp_path / "results" / "two.jsonl").unlink()
-    for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        monkeypatch.setenv(variable, str(EACH))
-    notebooks.execute(path, "full", jobs=1)
-    in_turns = pd.read_pickle(tmp_path / "runs")
-    assert at_once["process"].nunique() == 2 and in_turns["process"].nunique() == 1
-    assert set(at_once["threads"]) == {EACH}
-    pd.testing.assert_frame_equal(
-        at_once.drop(columns=["seconds", "process"]),
-        in_turns.drop(columns=["seconds", "process"]),
-        check_exact=True,
-    )
-
-
-@pytest.mark.cluster
-def test_an_exclusive_experiment_has_its_process_to_itself(full_mnist, records, two_jobs):
-    def trained_by(name, scale="full", **how):
-        how |= {"metrics": {"process": process}, **SHORT}
-        result = Experiment(name, {"a": net}, seeds=6, **how).run(scale)
-        return set(last_epoch(result.best)["process"])
-
-    shared = trained_by("shared")
-    assert len(shared) == 2 and os.getpid() not in shared
-    for scale in ("full", "quick"):
-        assert trained_by(f"alone-{scale}", scale, exclusive=True) == {os.getpid()}
-    os.environ["MNIST_JOBS"] = "1"  # Joblib goes first; the fixture has the variable back.
-    with joblib.parallel_config(n_jobs=2):
-        assert len(trained_by("joblib")) == 2
 
 
 # What the command hands over, and what it says beforehand
@@ -190,54 +189,54 @@ def test_jobs_go_with_nothing_that_decides_it_itself(monkeypatch, capsys):
 # What goes wrong
 
 
-def last_seed(records, name, action):
-    """Make a `prepare` that acts under seed 7, after the runs of the seeds before are recorded."""
-    file = records / "results" / f"{name}.jsonl"
+@pytest.mark.cluster
+def test_what_fails_is_one_error_and_the_finished_runs_are_kept(full_mnist, records, two_jobs):
+    file = records / "results" / "x.jsonl"
 
-    def prepare(split, rng):
+    def failing(split, rng):
         if rng.bit_generator.seed_seq.entropy == 7:
             wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") == 7)
-            action()
+            broken()
         return noting(records, 0)(split, rng)
 
-    return prepare
+    def broken():
+        raise OSError("it is broken")
 
-
-def raising():
-    raise OSError("it is broken")
-
-
-def dying():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize("action", [raising, dying])
-def test_what_fails_is_one_error_and_the_finished_runs_are_kept(
-    action, full_mnist, records, two_jobs
-):
-    error, message = {
-        raising: (RunError, "OSError: it is broken"),
-        dying: (ProcessError, r"the process that trained it ended with status -9\b.*JOBS=1"),
-    }[action]
-    arm = Arm(net, last_seed(records, "x", action))
-    experiment = Experiment("x", {"a": arm}, seeds=8, **SHORT)
-    with pytest.raises(error, match=f"arm 'a', seed 7: {message}") as caught:
+    experiment = Experiment("x", {"a": Arm(net, failing)}, seeds=8, **SHORT)
+    with pytest.raises(RunError, match="arm 'a', seed 7: OSError: it is broken") as caught:
         experiment.run("full")
     assert {run["seed"] for run in recorded_runs(experiment)} == set(range(7))
-    if action is raising:
-        assert "in raising" in str(caught.value.__cause__)  # Where in the other process it was.
+    assert "in broken" in str(caught.value.__cause__)  # Where in the other process it was.
     assert len(trainers(records)) == 2
     wait_for(lambda: not any(map(is_alive, trainers(records))))
 
 
-def called(function, *arguments):
-    """Call a function in a process for training."""
-    return next(train(1, function, [("it", arguments)], data.load_mnist("quick")))
+def dying(folder, number):
+    """Kill the process that number 7 is given to, after the others have come back."""
+    while number == 7 and len(list(folder.iterdir())) < 7:
+        time.sleep(0.01)
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
 
 
 @pytest.mark.cluster
-def test_a_process_that_ends_says_last_why(capfd):
+def test_a_process_that_dies_is_one_error_and_what_was_finished_is_there(full_mnist, tmp_path):
+    calls = [(f"it {number}", (tmp_path, number)) for number in range(8)]
+    message = r"^it 7: the process that trained it ended with status -9\b.*JOBS=1"
+    with pytest.raises(ProcessError, match=message):
+        for number in train(2, dying, calls, data.load_mnist("full")):
+            (tmp_path / f"{number}").touch()
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == list(range(7))
+
+
+def called(function, *arguments):
+    """Call a function in a process for training."""
+    return next(train(1, function, [("it", arguments)], data.load_mnist("full")))
+
+
+@pytest.mark.cluster
+def test_a_process_that_ends_says_last_why(full_mnist, capfd):
     why = r"^it: the process .* ended with status 1, its last line was 'for no reason'\. If the"
     with pytest.raises(ProcessError, match=why):
         called(eval, "os.write(2, b'first\\nfor no reason\\n'), os._exit(1)", {"os": os})
@@ -245,7 +244,7 @@ def test_a_process_that_ends_says_last_why(capfd):
 
 
 @pytest.mark.cluster
-def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
+def test_what_lies_in_the_current_folder_is_not_run(full_mnist, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for entry in ("", str(tmp_path)):
         monkeypatch.syspath_prepend(entry)
@@ -258,13 +257,15 @@ def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.cluster
-def test_a_run_for_which_another_module_is_imported_than_the_sender_has_is_refused(monkeypatch):
+def test_a_run_for_which_another_module_is_imported_than_the_sender_has_is_refused(
+    full_mnist, monkeypatch
+):
     # As after a change of the course. What nothing uses does not matter.
-    monkeypatch.setitem(worker._COURSE, "utils.experiments.memory", "before")
+    monkeypatch.setitem(worker._COURSE, "utils.theory.reference", "before")
     assert called(abs, -1) == 1
-    message = r"differs .* here: utils\.experiments\.memory|utils\.experiments\.memory \(\w+ there"
+    message = r"differs .* here: utils\.theory\.reference|utils\.theory\.reference \(\w+ there"
     with pytest.raises(ProcessError, match=message):
-        called(eval, "__import__('utils.experiments.memory') and 1")
+        called(eval, "__import__('utils.theory.reference') and 1")
     monkeypatch.setitem(worker._COURSE, "utils.data.mnist", "before")
     message = r"cannot train: it differs .* utils\.data\.mnist \(\w+ there, b"
     with pytest.raises(ProcessError, match=message):
@@ -283,16 +284,12 @@ def test_what_cannot_be_sent_is_named_before_a_process_is_started(monkeypatch):
         next(train(2, print, calls, data.load_mnist("quick")))
 
 
-def slow(folder):
-    begun = folder / "begun"
-    begun.mkdir()
-    arms = f"{{'a': Arm(net, noting({str(begun)!r}, 600))}}"
-    return begun, f"Experiment('slow', {arms}, seeds=4, **SHORT).run('full')"
-
-
 @pytest.mark.cluster
 def test_ctrl_c_ends_the_kernel_and_the_processes_that_train(full_mnist, records, capsys):
-    begun, command = slow(records)
+    begun = records / "begun"
+    begun.mkdir()
+    arms = f"{{'a': Arm(net, noting({str(begun)!r}, 600))}}"
+    command = f"Experiment('slow', {arms}, seeds=4, **SHORT).run('full')"
     path = write(records / "a.ipynb", NOTEBOOK, command, stored=False)
     later = write(records / "later.ipynb", "1", stored=False)
     handler = signal.getsignal(signal.SIGINT)
@@ -313,16 +310,27 @@ def test_ctrl_c_ends_the_kernel_and_the_processes_that_train(full_mnist, records
     assert "stopped in" in out and "[2/2]" not in out
 
 
+# What sends the runs here, and what they do, need no TensorFlow.
+SENDER = """
+import os, time
+from pathlib import Path
+from utils import data
+from utils.experiments.backends.local import train
+
+def slow(number):
+    Path(f"begin {number} {os.getpid()} {os.getppid()}").touch()
+    time.sleep(600)
+    Path(f"end {number} {os.getpid()} {os.getppid()}").touch()
+
+list(train(2, slow, [(f"{n}", (n,)) for n in range(4)], data.load_mnist("full")))
+"""
+
+
 @pytest.mark.cluster
-def test_they_end_with_a_kernel_that_is_killed(full_mnist, tmp_path):
-    begun, command = slow(tmp_path)
-    kernel = subprocess.Popen(
-        [sys.executable, "-c", f"{NOTEBOOK}\n{command}"],
-        env={**os.environ, "MNIST_JOBS": "2"},
-        cwd=tmp_path,
-    )
-    wait_for(lambda: len(trainers(begun)) == 2)
-    kernel.kill()
-    kernel.wait()
-    wait_for(lambda: not any(map(is_alive, trainers(begun))))
-    assert not notes(begun, "end")
+def test_they_end_with_a_process_that_is_killed(full_mnist, tmp_path):
+    sender = subprocess.Popen([sys.executable, "-c", SENDER], cwd=tmp_path)
+    wait_for(lambda: len(trainers(tmp_path)) == 2)
+    sender.kill()
+    sender.wait()
+    wait_for(lambda: not any(map(is_alive, trainers(tmp_path))))
+    assert not notes(tmp_path, "end")

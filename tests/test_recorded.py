@@ -4,16 +4,19 @@ import datetime
 import json
 import os
 import random
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import numbers_of, python
+from helpers import WAITING, numbers_of, python
 from scipy import stats
 
 from utils.commands import book, plan
 from utils.data import source
-from utils.evidence.records import RecordFile, key
+from utils.evidence import stages
+from utils.evidence.claims import load_ledger
+from utils.evidence.records import RecordFile, Requirements, key
 from utils.evidence.stored import Page
 from utils.paths import RESULTS
 
@@ -34,12 +37,15 @@ def faults(notebook):
         yield f"{notebook.problem}; {store}"
     for each in notebook.experiments:
         missing, (_, damaged) = each.missing(), each.file.read()
+        due = list(map(stages.describe, stages.due(each.requirements)))
         if missing:
             changed = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in each.changed.items())
             yield (
                 f"{each.name}: {len(missing)} of {len(each.requirements.runs)} runs are missing"
                 f"{f', since these changed: {changed}' if changed else ''}; run them: make results"
             )
+        if due:
+            yield f"{each.name}: what its pilot asks for is not recorded: {due}; make results"
         if damaged:
             yield f"{each.name}: lines {damaged} of its file are no records; take them out"
 
@@ -50,19 +56,67 @@ def test_every_run_of_a_chapter_is_recorded_and_its_page_knows(path):
     assert not wrong, "\n".join(["", *wrong])
 
 
+@cache
+def experiments():
+    return {each.name: each for path in NOTEBOOKS for each in plan.notebook(path).experiments}
+
+
+# What old comparisons stand in for waits until its own experiment has run, and so does what waits
+# without any.
+SETTLED = [name for name, claim in load_ledger().items() if not claim.old and name not in WAITING]
+
+
+@pytest.mark.parametrize("claim_id", SETTLED)
+def test_a_claim_has_all_the_runs_that_its_verdict_rests_on(claim_id):
+    claim, found = load_ledger()[claim_id], experiments()
+    wrong = []
+    for part in claim.comparisons:
+        if part.experiment not in found:
+            wrong.append(f"{part.says}: no stored page has the experiment {part.experiment}")
+            continue
+        each = found[part.experiment]
+        missing = [run for run in each.missing() if run[0] in part.arms]
+        strange = set(part.arms) - set(each.requirements.fingerprints)
+        # A complete pilot may ask for more than has been written down by now.
+        if missing or strange or stages.due(each.requirements):
+            wrong.append(f"{part.says}: {len(missing)} runs of {each.name} are missing")
+    assert not wrong, "\n".join(["", *wrong])
+
+
 def test_every_record_counts(capsys):
-    experiments = {
-        each.name: each for path in NOTEBOOKS for each in plan.notebook(path).experiments
-    }
     records = {path.stem: RecordFile(path).read()[0] for path in sorted(RESULTS.glob("*.jsonl"))}
     counting = {
-        name: len(experiments[name].requirements.counting(found)) if name in experiments else 0
+        name: len(experiments()[name].requirements.counting(found)) if name in experiments() else 0
         for name, found in records.items()
     }
     total = sum(map(len, records.values()))
     with capsys.disabled():
         print(f"\nrecords that count: {sum(counting.values()):,} of {total:,}")
     assert counting == {name: len(found) for name, found in records.items()}
+
+
+STAGED = [path.stem for path in sorted(RESULTS.glob("*.jsonl")) if RecordFile(path).stages()]
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_number_of_seeds_is_what_follows_from_its_pilot(name, monkeypatch):
+    assert name in experiments(), "no stored page has this experiment"
+    required = experiments()[name].requirements
+    recorded = required.file.stages()
+    assert recorded == required.stages, "a stage that no longer counts: take it out"
+    monkeypatch.setattr(Requirements, "stages", [])
+    computed = {stage_of(stage): stage for stage in stages.due(required)}
+    for stage in recorded:
+        now = computed[stage_of(stage)]
+        assert now["spread"] == pytest.approx(stage["spread"], rel=1e-9)
+        same = ("half_width", "pilot", "wanted", "seeds", "fingerprints")
+        assert {key: now[key] for key in same} == {key: stage[key] for key in same}
+    assert len(computed) == len(recorded)
+
+
+def stage_of(stage):
+    """Tell stages apart as JSON does."""
+    return json.dumps([stage[name] for name in ("metric", "treatment", "baseline", "half_width")])
 
 
 # What is recorded is what training gives
@@ -106,12 +160,13 @@ print("FOUND", json.dumps(["nothing", found.changed, len(found.missing)]))
 """
 
 
+@pytest.mark.training
 def test_a_changed_experiment_of_a_chapter_asks_for_its_runs_anew():
     path = ROOT / "chapters" / "padding.ipynb"
     required = Page.read(path).requirements["padding"]
     lines = with_experiment(path, "padding", CHANGED).splitlines()
     found = [json.loads(line[6:]) for line in lines if line.startswith("FOUND ")]
-    everywhere = len(required.runs)
+    everywhere = len(required.seeds) * len(required.fingerprints)  # Its pilot, if it has one.
     first = next(iter(found[2][1]))
     assert found == [
         ["fit", dict.fromkeys(required.fingerprints, ["fit"]), everywhere],

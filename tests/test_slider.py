@@ -1,62 +1,18 @@
 """Sliders: pictures that a reader moves, by mouse, finger and keyboard."""
 
-import json
 import re
 
 import pytest
 import test_browser
 import test_widgets
-import yaml
 
 from utils import widgets
 
-chromium, address = test_browser.chromium, test_browser.address
-
-ROOT = test_widgets.ROOT
-CHAPTERS = [
-    chapter["file"]
-    for part in yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-    if part.get("numbered")
-    for chapter in part["chapters"]
-]
+chromium = test_browser.chromium
 
 
 def stored(*arguments):
     return test_widgets.shown(widgets.slider, *arguments)[0]
-
-
-# The chapters of the book
-
-
-def moving(chapter):
-    """Return the markup of each slider and explorer of a chapter, as it is stored."""
-    notebook = json.loads((ROOT / f"{chapter}.ipynb").read_text(encoding="utf-8"))
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    markups = ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
-    return [markup for markup in markups if re.search('class="(slider|explorer)" role', markup)]
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_the_sliders_of_a_chapter_are_small_and_move(chapter, chromium, address):
-    markups = moving(chapter)
-    assert markups and sum(len(markup.encode()) for markup in markups) <= 400_000
-    with test_browser.Watch(chromium, viewport={"width": 1440, "height": 1000}) as watch:
-        watch.open(f"{address}/{chapter}.html")
-        boxes = watch.tab.locator(".slider").all()
-        assert len(boxes) == sum('class="slider" role' in markup for markup in markups)
-        for box in boxes:
-            slider, picture = box.locator("input"), box.locator(".slider-states")
-            seen = [picture.screenshot()]
-            slider.press("ArrowRight")
-            assert slider.input_value() == "1"
-            seen.append(picture.screenshot())
-            place = slider.bounding_box()
-            slider.click(position={"x": place["width"] - 2, "y": place["height"] / 2})
-            assert slider.input_value() == slider.get_attribute("max") != "1"
-            seen.append(picture.screenshot())
-            # The last picture may be the first again: batch norm undone is one.
-            assert seen[0] != seen[1] != seen[2]
-        assert watch.complaints == []
 
 
 # Markup
@@ -77,14 +33,19 @@ def test_names_and_label_are_escaped_and_shown_as_they_are(chromium, tmp_path):
 # In a browser
 
 
-@pytest.fixture
-def open_page(chromium, tmp_path):
-    """Open a page with two sliders that have the same figures."""
+@pytest.fixture(scope="module")
+def alike():
+    """Return the markup of two sliders that have the same figures."""
     labels = {"step": "the column's place", "shift": "pixels moved"}
     markups = [stored(test_widgets.states_of(4, word), label) for word, label in labels.items()]
     ids = [re.findall(r' id="([^"]+)"', markup) for markup in markups]
     assert ids[0] and not set(ids[0]) & set(ids[1])
-    return lambda **settings: test_widgets.opened(chromium, tmp_path, *markups, **settings)
+    return markups
+
+
+@pytest.fixture
+def open_page(chromium, tmp_path, alike):
+    return lambda **settings: test_widgets.opened(chromium, tmp_path, *alike, **settings)
 
 
 def seen(tab, number=0):

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.training
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 FIT = Fit(epochs=2, batch_size=32, train_size=100)
+SHORT = Fit(epochs=1, batch_size=50, train_size=100)
 
 
 def net(*inner, optimizer="adam", loss=LOGITS, **settings):
@@ -124,19 +125,33 @@ def loss_again(model, split):
     return np.ravel(model.evaluate(split.x_test, split.y_test, batch_size=1_000, verbose=0))[0]
 
 
-def runs(build, build_hash, seeds=(0, 1), fit=FIT, **metrics):
+ALL = {"weights": weights, "states": states}
+
+
+def runs(build, build_hash, seeds=(0, 1), fit=FIT, artifacts=ALL, **metrics):
     """Train an arm on some seeds, and return the records without their times."""
     found = []
     for seed in seeds:
-        artifacts = {"weights": weights, "states": states}
         measured = metrics or {"again": loss_again}
-        record = train(
-            Job(Arm(build), "arm", seed, fit, "quick", measured, {}, artifacts, build_hash)
-        )
+        settings = {"metrics": measured, "artifacts": artifacts, "build_hash": build_hash}
+        record = train(Job(Arm(build), "arm", seed, fit, "quick", **settings))
         for epoch in record["epochs"]:
             del epoch["seconds"]
-        found.append({name: record[name] for name in ("epochs", "measures", "kept", "parameters")})
+        compared = ("epochs", "measures", "kept", "parameters")
+        found.append({name: record.get(name) for name in compared})
     return found
+
+
+def begin(build, build_hash="x", fit=SHORT):
+    """Begin a run and stop it before it trains: by then it is decided whose model it trains."""
+
+    def stop(*_, **__):
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "fit", stop)
+        with pytest.raises(RunError, match="seed 1: InterruptedError"):
+            runs(build, build_hash, [1], fit)
 
 
 @pytest.fixture(autouse=True)
@@ -161,17 +176,17 @@ def used_again(monkeypatch):
 
 @pytest.mark.parametrize("kind", ALIKE)
 def test_seeds_after_the_first_give_the_bits_of_a_rebuilt_model(kind, used_again):
-    kept, rebuilt = runs(ALIKE[kind], "x"), runs(ALIKE[kind], None)
-    assert used_again == [True] and kept == rebuilt
+    kept, rebuilt = runs(ALIKE[kind], "x"), runs(ALIKE[kind], None, [1])
+    assert used_again == [True] and kept[1:] == rebuilt
     first, second = (unpack("weights", run["kept"]["weights"]) for run in kept)
     assert not np.array_equal(first, second)
 
 
 def test_each_of_several_arms_in_turn_is_traced_once(used_again):
     arms = [lambda rate=rate: net(layers.Dropout(rate)) for rate in (0.1, 0.5)]
-    kept = [runs(arm, traced.hash_of(arm), [seed]) for seed in (0, 1) for arm in arms]
+    kept = [runs(arm, traced.hash_of(arm), [seed], SHORT) for seed in (0, 1) for arm in arms]
     assert used_again == [True, True]
-    assert kept[2:] == [runs(arm, None, [1]) for arm in arms]
+    assert kept[2:] == [runs(arm, None, [1], SHORT) for arm in arms]
 
 
 class Drawing(layers.Layer):
@@ -242,12 +257,12 @@ DIFFERENT |= {
         "a variable of TensorFlow's",
     )
 }
-SHORT = Fit(epochs=1, batch_size=50, train_size=100)
 
 
 @pytest.mark.parametrize("kind", DIFFERENT)
 def test_what_may_hold_more_than_variables_is_rebuilt(kind, used_again):
-    runs(DIFFERENT[kind], "x", fit=SHORT)
+    runs(DIFFERENT[kind], "x", [0], SHORT, {})
+    begin(DIFFERENT[kind])
     assert used_again == []
 
 
@@ -266,7 +281,11 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_of_what_a_metric_changed_only_values_may_be_used_again(change, used_again):
-    runs(lambda: net(layers.Dropout(0.1)), "x", fit=SHORT, change=CHANGES[change])
+    def build():
+        return net(layers.Dropout(0.1))
+
+    runs(build, "x", [0], SHORT, {}, change=CHANGES[change])
+    begin(build)
     assert used_again == [True] * (change == "values alone")
 
 
@@ -274,22 +293,22 @@ def test_a_run_that_fails_leaves_nothing_behind(used_again):
     def failing(model, split):
         raise OSError
 
-    runs(net, "x", [0], fit=SHORT)
+    runs(net, "x", [0], SHORT, {})
     with pytest.raises(RunError):
-        runs(net, "x", [1], fit=SHORT, change=failing)
-    runs(net, "x", [2], fit=SHORT)
+        runs(net, "x", [1], SHORT, {}, change=failing)
+    begin(net)
     assert used_again == [True]
 
 
 def test_other_images_or_batches_are_traced_anew_and_the_last_models_kept(used_again, monkeypatch):
     monkeypatch.setattr(traced, "_MOST", 2)
     for build_hash, batch, size in (("x", 50, 100), ("x", 25, 100), ("x", 25, 50), ("y", 25, 50)):
-        runs(net, build_hash, [0], fit=Fit(1, batch, size))
+        runs(net, build_hash, [0], Fit(1, batch, size), {})
     assert used_again == []
-    runs(net, "y", [1], fit=Fit(1, 25, 50))
-    runs(net, "x", [1], fit=Fit(1, 25, 50))
+    for build_hash in ("y", "x"):
+        runs(net, build_hash, [1], Fit(1, 25, 50), {})
     assert used_again == [True, True]
-    runs(net, "x", [1], fit=Fit(1, 25, 100))
+    begin(net, "x", Fit(1, 25, 100))
     assert used_again == [True, True]
 
 

@@ -191,6 +191,7 @@ def digests():
     return {kind: hashlib.sha256(example(kind)[0].encode()).hexdigest() for kind in KINDS}
 
 
+@pytest.mark.training
 def test_the_same_widget_gives_the_same_bytes_in_this_process_and_in_another():
     code = "import sys; sys.path.insert(0, 'tests'); import test_widgets as t; print(t.digests())"
     assert python(code).strip().split("\n")[-1] == str(digests())

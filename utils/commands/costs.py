@@ -12,7 +12,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from utils.commands.plan import Notebook, Planned, name_of
-from utils.evidence import records
+from utils.evidence import records, stages
 from utils.evidence.records import RecordFile
 
 # Seconds between two looks at the files of records, and between two lines without a terminal.
@@ -120,6 +120,7 @@ def describe(notebook: Notebook, costs: Costs) -> str:
             lines.append("  its outputs, which may be older than its code, tell:")
     for planned in notebook.experiments:
         lines.append(f"  {planned.name}: {_cost_of(planned, costs)}")
+        lines += [f"    {stages.describe(stage)}" for stage in planned.stages]
         if planned.changed:
             parts = "; ".join(f"{arm} ({', '.join(why)})" for arm, why in planned.changed.items())
             lines.append(f"    older records no longer count, because these changed: {parts}")
@@ -132,9 +133,11 @@ def describe(notebook: Notebook, costs: Costs) -> str:
 
 def _cost_of(planned: Planned, costs: Costs) -> str:
     missing, total = planned.missing(), len(planned.requirements.runs)
+    pilot = planned.requirements.pilot
+    beyond = "; how many more, its pilot will tell" if pilot and not planned.stages else ""
     if not missing:
-        return f"all {total} runs are recorded"
-    text = f"{len(missing)} of {total} runs are missing"
+        return f"all {total} runs are recorded{beyond}"
+    text = f"{len(missing)} of {total} runs are missing{beyond}"
     seconds = [costs.of(planned, arm) for arm, _ in missing]
     if None in seconds:
         return text

@@ -266,6 +266,11 @@ def main(arguments=None):
         "2 GB of memory (by default what MNIST_JOBS says; without either, two where it has two)",
     )
     parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="only say what would be run, for how long, and how many seeds each pilot asks for",
+    )
+    parser.add_argument(
         "--store",
         action="store_true",
         help="run at quick scale instead, and store the outputs in the notebooks",
@@ -275,6 +280,8 @@ def main(arguments=None):
         parser.error("--claim goes with neither --store nor a notebook")
     if options.scheduler and options.store:
         parser.error("--scheduler does not go with --store: a page is run on one machine")
+    if options.plan and options.store:
+        parser.error("--plan does not go with --store: it is about runs at full scale")
     if options.jobs and options.store:
         parser.error("--jobs does not go with --store: that trains at quick scale")
     for path in options.notebooks:
@@ -297,7 +304,7 @@ def main(arguments=None):
     try:
         if options.store:
             return _store_all(paths)
-        return _complete(paths, options.claim, scheduler, jobs)
+        return _complete(paths, options.claim, scheduler, jobs, options.plan)
     except KeyboardInterrupt:
         print("\nStopped.", "" if options.store else "The finished runs are recorded.")
         return 130
@@ -329,7 +336,7 @@ def _store_all(paths):
     return _report(failures)
 
 
-def _complete(paths, claim=None, scheduler=None, jobs=1):
+def _complete(paths, claim=None, scheduler=None, jobs=1, only_say=False):
     """Run what is missing at full scale, after having said what that is; the exit status."""
     costs, notebooks = Costs(), []
     for path in paths:
@@ -347,6 +354,8 @@ def _complete(paths, claim=None, scheduler=None, jobs=1):
         return 0
     known = [each for notebook in to_run if not notebook.problem for each in notebook.experiments]
     print(_price(known, len(to_run), len(notebooks), costs, jobs))
+    if only_say:
+        return 0
     failures = {}
     with contextlib.ExitStack() as shown:
         if known:

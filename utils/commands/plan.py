@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from utils.evidence import claims
+from utils.evidence import claims, stages
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.stored import Page
 
@@ -45,9 +45,17 @@ class Planned:
         return self.requirements.changed(self.file.read()[0])
 
     def missing(self) -> list[tuple[str, int]]:
-        """Return arm and seed of the runs that are not recorded by now."""
+        """Return arm and seed of the runs that are not recorded by now.
+
+        As long as a pilot is not complete, those that it will ask for are not known yet.
+        """
         recorded = self.requirements.counting(self.file.read()[0])
         return [run for run in self.requirements.runs.values() if run not in recorded]
+
+    @property
+    def stages(self) -> list[dict]:
+        """What its pilot asks for, recorded or due."""
+        return [*self.requirements.stages, *stages.due(self.requirements)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ class Notebook:
     @property
     def open(self) -> bool:
         """True when it has to be run: something is missing, or it is not known what."""
-        return bool(self.problem) or any(planned.missing() for planned in self.experiments)
+        return bool(self.problem) or any(
+            planned.missing() or stages.due(planned.requirements) for planned in self.experiments
+        )
 
     def of_claim(self, claim_id: str) -> "Notebook":
         """Keep the experiments that have to be run for one claim."""

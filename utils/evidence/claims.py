@@ -1,13 +1,17 @@
 """The ledger of claims, and the tie between a claim and the verdict on it.
 
-``chapters/claims.yml`` says what each claim compares, what it expects and by which margin. Recorded
-runs at full scale give a verdict; the few quick runs in a chapter only say which way they point.
+``chapters/claims.yml`` says what is on trial: the parts of each claim, each with its place in the
+source, what it expects and by which margin. Recorded runs at full scale give a verdict; the few
+quick runs in a chapter only say which way they point.
 """
 
 import functools
 import html
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import yaml
@@ -18,7 +22,8 @@ from utils.evidence.statistics import Estimate, Verdict
 from utils.evidence.table import columns_of, describe_runs, evaluate
 from utils.paths import LEDGER
 
-KINDS = ("exact", "measured", "exact and measured")
+# The source of a claim that nobody but this course makes.
+OWN = "own"
 
 # How a quantity is written: factor, decimals, what follows the number.
 _UNITS = {"points": (100, 2, " points"), "share": (1, 2, ""), "": (1, 3, "")}
@@ -28,14 +33,16 @@ _KINDS_OF_RUNS = {"quick": "quick", "full": "recorded"}
 # A sign beside the word, so that the verdict does not hang on colour alone.
 SIGNS = {
     Verdict.SUPPORTED: "✓",
-    Verdict.REFUTED: "✗",
+    Verdict.IN_PART: "◐",
+    Verdict.SMALLER: "<",
     Verdict.NO_DIFFERENCE: "≈",
+    Verdict.REFUTED: "✗",
     Verdict.UNDECIDED: "?",
 }
 
 
 class LedgerError(ValueError):
-    """An entry of the ledger is not as it must be; the message names claim, field and value."""
+    """The ledger is not as it must be; the message names claim, part, value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,11 @@ class Tally:
     ----------
     agreeing : int
         Pairs of runs, by seed, whose difference has the claimed direction, or lies within the
-        margin where no difference is claimed.
+        margin where no difference is claimed, or is at least not worse by more than the margin.
     runs : int
         All pairs of runs.
     where : str
-        What counts: ``in the claimed direction`` or ``within the margin``.
+        What counts, such as ``in the claimed direction`` or ``within the margin``.
     """
 
     agreeing: int
@@ -63,7 +70,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity that a measured claim rests on, as written before the run.
+    """One quantity that a claim rests on, as written before the run.
 
     With a baseline it is the difference between two arms. Without one it is the mean of one arm,
     judged against zero: its metric is then a difference itself, such as
@@ -73,6 +80,8 @@ class Comparison:
     ----------
     says : str
         What the claim says of this difference, in a few words.
+    place : tuple of str
+        Where its source says so; empty for what is ours.
     experiment : str
         Name of the experiment that holds both arms.
     metric : str
@@ -81,12 +90,17 @@ class Comparison:
         An arm, or several whose mean counts, seed by seed.
     baseline : str, tuple of str or None
         The arm or arms whose metric is subtracted, if any.
-    expect : {"increase", "decrease", "no difference"}
+    expect : {"increase", "decrease", "no difference", "at least as good"}
         What the claim says of the quantity.
     margin : float
         The smallest amount that counts, in the metric's own unit.
     unit : {"points", "share", ""}
         How it is written: an accuracy in percentage points, a share, or as it is.
+    size : float, optional
+        How large the claim says that the difference is at least; above the margin.
+    half_width : float, optional
+        How narrow its interval has to be, where half the margin is more than it takes: for effects
+        known to be large before the run.
     """
 
     says: str
@@ -97,6 +111,14 @@ class Comparison:
     margin: float
     baseline: str | tuple[str, ...] | None = None
     unit: str = ""
+    size: float | None = None
+    half_width: float | None = None
+    place: tuple[str, ...] = ()
+
+    @property
+    def wanted_half_width(self) -> float:
+        """Half the width of the interval that the number of seeds is computed for."""
+        return self.half_width or self.margin / 2
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -151,19 +173,36 @@ class Comparison:
         values = statistics.differences(
             self._measured(frame)[0], self.metric, self.treatment, self.baseline
         )
-        agreeing = {
-            "increase": values > 0,
-            "decrease": values < 0,
-            "no difference": abs(values) < self.margin,
+        agreeing, where = {
+            "increase": (values > 0, "in the claimed direction"),
+            "decrease": (values < 0, "in the claimed direction"),
+            "no difference": (abs(values) < self.margin, "within the margin"),
+            "at least as good": (values > -self.margin, "within the margin or better"),
         }[self.expect]
-        where = (
-            "within the margin" if self.expect == "no difference" else "in the claimed direction"
-        )
         return Tally(int(agreeing.sum()), len(values), where)
 
     def judge(self, estimate: Estimate) -> Verdict:
         """Judge an estimate by the margin and the expectation of this comparison."""
-        return statistics.judge(estimate, self.margin, self.expect)
+        return statistics.judge(estimate, *self.rule)
+
+    def known(self, estimate: Estimate) -> str:
+        """Say what an estimate shows all the same where it is undecided, in words."""
+        return statistics.known(estimate, *self.rule)
+
+    def p_value(self, estimate: Estimate) -> float:
+        """Find at which level of significance an estimate would just stop being undecided."""
+        return statistics.p_value(estimate, *self.rule)
+
+    @property
+    def rule(self) -> tuple[float, str, float | None]:
+        """Margin, expectation and size, as `utils.evidence.judge` takes them."""
+        return self.margin, self.expect, self.size
+
+    @property
+    def claimed(self) -> str:
+        """What is claimed and by which margin it is judged, in words."""
+        size = f", {self.write(self.size)} or more" if self.size else ""
+        return f"claimed: {self.expect}{size}; margin {self.write(self.margin)}"
 
     def _measured(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
         """Add the metric as a column of numbers, and tell whether it is a condition."""
@@ -187,36 +226,94 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Exact:
+    """A part of a claim that is settled without training anything.
+
+    Attributes
+    ----------
+    says : str
+        What the claim says, in a few words.
+    exact : Verdict
+        How it comes out.
+    note : str
+        Why.
+    tests : tuple of str
+        The property tests that settle it.
+    place : tuple of str
+        Where its source says so; empty for what is ours.
+    """
+
+    says: str
+    exact: Verdict
+    note: str
+    tests: tuple[str, ...]
+    place: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Claim:
     """One entry of the ledger.
 
     Attributes
     ----------
-    id, section, chapter, kind, statement, settled_by : str
+    id, section, chapter, statement, settled_by : str
         As the header of ``claims.yml`` explains.
     source : tuple of str
-        The sources that make the claim.
-    comparisons : tuple of Comparison
-        What its measured part rests on; empty as long as no experiment is written.
-    exact : dict or None
-        ``verdict``, ``note`` and ``tests`` of its exact part, once that is settled.
+        The sources that make the claim; ``("own",)`` where nobody else does.
+    parts : tuple of Comparison or Exact
+        What the source says. They alone decide about the verdict.
+    further : tuple of Comparison or Exact
+        What we add: judged, shown, and no part of the verdict.
+    old : tuple of Comparison
+        Where the experiment of the parts has not been run yet: the comparisons that were made
+        before, which stand in for its measured parts.
     """
 
     id: str
     section: str
     source: tuple[str, ...]
     chapter: str
-    kind: str
     statement: str
     settled_by: str
-    comparisons: tuple[Comparison, ...] = ()
-    exact: dict | None = None
+    parts: tuple[Comparison | Exact, ...]
+    further: tuple[Comparison | Exact, ...] = ()
+    old: tuple[Comparison, ...] = ()
 
     @property
-    def tested(self) -> bool:
-        """True when each part that its kind names has an experiment or a property test."""
-        measured = bool(self.comparisons) or "measured" not in self.kind
-        return measured and (self.exact is not None or "exact" not in self.kind)
+    def kind(self) -> str:
+        """How its parts are settled: ``exact``, ``measured`` or ``exact and measured``."""
+        kinds = {isinstance(part, Exact): None for part in self.parts}
+        return " and ".join(
+            name for name, exact in (("exact", True), ("measured", False)) if exact in kinds
+        )
+
+    @property
+    def judged(self) -> tuple[Comparison | Exact, ...]:
+        """What decides about the verdict now."""
+        if not self.old:
+            return self.parts
+        return (*(part for part in self.parts if isinstance(part, Exact)), *self.old)
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All that is measured for it now, its parts first."""
+        shown = (*self.judged, *(() if self.old else self.further))
+        return tuple(part for part in shown if isinstance(part, Comparison))
+
+
+class Row(NamedTuple):
+    """What runs, or arithmetic, say about one part of a claim or one further comparison."""
+
+    part: Comparison | Exact
+    scale: str
+    estimate: Estimate | None
+    outcome: "Verdict | Tally"
+
+    @property
+    def known(self) -> str:
+        """What is known beside *undecided*, in words."""
+        undecided = self.outcome is Verdict.UNDECIDED
+        return self.part.known(self.estimate) if undecided else ""
 
 
 @dataclass(frozen=True)
@@ -227,7 +324,7 @@ class Settlement:
     ----------
     claim : Claim
         The claim.
-    rows : tuple of (Comparison, str, Estimate, Verdict or Tally)
+    rows : tuple of Row
         Each comparison at each scale for which there are runs: a verdict at full scale, a tally at
         quick scale.
     ran : dict of str to str
@@ -235,11 +332,21 @@ class Settlement:
     """
 
     claim: Claim
-    rows: tuple
+    rows: tuple[Row, ...]
     ran: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def parts(self) -> tuple[Row, ...]:
+        """What decides about the verdict, as far as it is known."""
+        measured = {row.part: row for row in self.rows if row.scale == "full"}
+        rows = (
+            Row(part, "full", None, part.exact) if isinstance(part, Exact) else measured.get(part)
+            for part in self.claim.judged
+        )
+        return tuple(row for row in rows if row is not None)
+
     def verdict(self, scale: str) -> Verdict | None:
-        """Join the verdicts of all comparisons at one scale.
+        """Join what the parts came to.
 
         Parameters
         ----------
@@ -249,10 +356,36 @@ class Settlement:
         Returns
         -------
         utils.evidence.Verdict or None
-            None at quick scale, and when a comparison has no runs at full scale; see `join`.
+            None at quick scale, and when a part has no runs at full scale; see `join`.
         """
-        outcomes = self._outcomes(scale)
-        return join(outcomes) if outcomes and scale == "full" else None
+        if scale != "full" or len(self.parts) < len(self.claim.judged):
+            return None
+        return join(row.outcome for row in self.parts)
+
+    @property
+    def p_value(self) -> float | None:
+        """At which level of significance the verdict would become undecided; None without one.
+
+        A verdict holds when the outcome of each of its parts does, so the largest p decides. To be
+        refuted, one part is enough: the least p, times the number of parts.
+        """
+        verdict = self.verdict("full")
+        measured = [row for row in self.parts if isinstance(row.part, Comparison)]
+        if verdict is None or not measured:
+            return None
+        decided = [row for row in measured if row.outcome is not Verdict.UNDECIDED]
+        values = [row.part.p_value(row.estimate) for row in decided]
+        if verdict is Verdict.UNDECIDED:
+            return 1.0
+        if verdict is Verdict.REFUTED:
+            exact = any(
+                row.outcome is Verdict.REFUTED for row in self.parts if isinstance(row.part, Exact)
+            )
+            against = [
+                row.part.p_value(row.estimate) for row in decided if row.outcome is Verdict.REFUTED
+            ]
+            return 0.0 if exact else min(1.0, len(self.parts) * min(against))
+        return max(values, default=0.0)
 
     def summary(self, scale: str) -> str:
         """Return what the runs of one scale say, in words.
@@ -265,47 +398,66 @@ class Settlement:
         Returns
         -------
         str
-            The joint verdict at full scale, how many runs are as claimed at quick scale, or that
-            not all comparisons have run.
+            The verdict at full scale with the number of parts where these differ, how many runs
+            are as claimed at quick scale, or that not all parts have run.
         """
-        outcomes = self._outcomes(scale)
-        if not outcomes:
+        if scale == "full":
+            return self._verdict_in_words()
+        judged = [part for part in self.claim.judged if isinstance(part, Comparison)]
+        tallies = [row.outcome for row in self.rows if row.scale == scale and row.part in judged]
+        if not judged or len(tallies) < len(judged):
             return "not yet run at this scale"
-        if scale == "full" or len(outcomes) == 1:
-            return str(self.verdict(scale) or outcomes[0])
-        worst = min(outcomes, key=lambda tally: tally.agreeing / tally.runs)
+        if len(tallies) == 1:
+            return str(tallies[0])
+        worst = min(tallies, key=lambda tally: tally.agreeing / tally.runs)
         if worst.agreeing == worst.runs:
-            return f"every run as claimed in all {len(outcomes)} comparisons"
+            return f"every run as claimed in all {len(tallies)} parts"
         return (
-            f"{worst.agreeing} of {worst.runs} runs as claimed in the worst of {len(outcomes)} "
-            "comparisons"
+            f"{worst.agreeing} of {worst.runs} runs as claimed in the worst of {len(tallies)} parts"
         )
 
+    def _verdict_in_words(self) -> str:
+        verdict = self.verdict("full")
+        if verdict is None:
+            return "not yet run at this scale"
+        outcomes = [row.outcome for row in self.parts]
+        supported, all_ = outcomes.count(Verdict.SUPPORTED), len(outcomes)
+        text = str(verdict)
+        if verdict is Verdict.IN_PART or (verdict is Verdict.UNDECIDED and all_ > 1):
+            text += f", {supported} of {all_} parts supported"
+        if verdict is Verdict.IN_PART and Verdict.UNDECIDED in outcomes:
+            text += f", {outcomes.count(Verdict.UNDECIDED)} undecided"
+        return text
+
     def table(self) -> pd.DataFrame:
-        """Return one row for each comparison and scale, written for a reader."""
-        return pd.DataFrame(
-            [
-                {
-                    "what is compared": f"{html.escape(comparison.says)} "
-                    f'<span class="about">(claimed: {comparison.expect}; '
-                    f"margin {comparison.write(comparison.margin)})</span>",
-                    "runs": f"{_KINDS_OF_RUNS[scale]}, {estimate.runs} seeds",
-                    "difference, 95 % interval": comparison.write_interval(estimate)
-                    if scale == "full"
-                    else comparison.write(estimate.value, sign=True),
-                    "verdict": _outcome_html(outcome),
-                }
-                for comparison, scale, estimate, outcome in self.rows
-            ]
-        )
+        """Return one row for each part, comparison and scale, written for a reader."""
+        exact = [row for row in self.parts if isinstance(row.part, Exact)]
+        return pd.DataFrame([self._written(row) for row in (*exact, *self.rows)])
+
+    def _written(self, row: Row) -> dict[str, str]:
+        part, scale, estimate, outcome = row
+        says = html.escape(part.says)
+        if part not in self.claim.judged:
+            says = f"<em>further:</em> {says}"
+        if isinstance(part, Exact):
+            about, runs, difference = part.note, "by arithmetic", ""
+        else:
+            full = scale == "full"
+            about = part.claimed
+            runs = f"{_KINDS_OF_RUNS[scale]}, {estimate.runs} seeds"
+            difference = (
+                part.write_interval(estimate) if full else part.write(estimate.value, sign=True)
+            )
+        known = f' <span class="about">{row.known}</span>' if row.known else ""
+        return {
+            "what is compared": f'{says} <span class="about">({html.escape(about)})</span>',
+            "runs": runs,
+            "difference, 95 % interval": difference,
+            "verdict": _outcome_html(outcome) + known,
+        }
 
     def __repr__(self) -> str:
         return f"{self.claim.id}: quick {self.summary('quick')}; full {self.summary('full')}"
-
-    def _outcomes(self, scale: str) -> list:
-        """Return what each comparison came to at one scale; nothing where one has not run."""
-        outcomes = [outcome for _, known, _, outcome in self.rows if known == scale]
-        return outcomes if len(outcomes) == len(self.claim.comparisons) else []
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         head = (
@@ -320,43 +472,53 @@ class Settlement:
 
     def _joint_html(self, scale: str) -> str:
         ran = f" ({self.ran[scale]})" if scale in self.ran else ""
-        done = scale == "quick" and self._outcomes(scale)
-        outcome = self.summary(scale) if done else _outcome_html(self.verdict(scale))
-        return f"{_KINDS_OF_RUNS[scale].capitalize()} runs{ran}: {outcome}"
+        text = self.summary(scale)
+        if scale == "full":
+            text = verdict_html(self.verdict(scale), self.summary(scale))
+            if self.claim.old:
+                text += ' <span class="about">old design</span>'
+        return f"{_KINDS_OF_RUNS[scale].capitalize()} runs{ran}: {text}"
 
 
-def join(verdicts) -> Verdict:
-    """Join the verdicts of the comparisons that one claim rests on.
+def join(outcomes: Iterable[Verdict]) -> Verdict:
+    """Join the outcomes of the parts of one claim.
 
     Parameters
     ----------
-    verdicts : sequence of utils.evidence.Verdict
+    outcomes : iterable of utils.evidence.Verdict
         At least one.
 
     Returns
     -------
     utils.evidence.Verdict
-        A claim holds when all of its parts do, so the worst part decides: refuted when one is
-        refuted, else no difference when one shows none, else undecided when one is undecided;
-        supported only when all are.
+        Supported when all parts are. Holds in part when some are and some are decided otherwise.
+        When all are decided and none is supported: no difference where each shows none, smaller
+        than claimed where each is, else refuted. Otherwise undecided.
     """
-    verdicts = set(verdicts)
-    for decisive in (Verdict.REFUTED, Verdict.NO_DIFFERENCE, Verdict.UNDECIDED):
-        if decisive in verdicts:
-            return decisive
-    return Verdict.SUPPORTED
+    kinds = set(outcomes)
+    if len(kinds) == 1:
+        return kinds.pop()
+    if Verdict.SUPPORTED in kinds and kinds - {Verdict.SUPPORTED, Verdict.UNDECIDED}:
+        return Verdict.IN_PART
+    if Verdict.UNDECIDED in kinds:
+        return Verdict.UNDECIDED
+    # Neither word fits both, and no part is as large as claimed, or there at all.
+    if kinds == {Verdict.SMALLER, Verdict.NO_DIFFERENCE}:
+        return Verdict.SMALLER
+    return Verdict.REFUTED
 
 
 def _outcome_html(outcome: Verdict | Tally | None) -> str:
     return str(outcome) if isinstance(outcome, Tally) else verdict_html(outcome)
 
 
-def verdict_html(verdict: Verdict | None) -> str:
+def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     """Write a verdict with its sign and a style class, or that there is none yet."""
     if verdict is None:
         return '<span class="verdict verdict-open">not yet run</span>'
     name = verdict.name.lower().replace("_", "-")
-    return f'<span class="verdict verdict-{name}">{SIGNS[verdict]} {verdict}</span>'
+    sign = html.escape(SIGNS[verdict])
+    return f'<span class="verdict verdict-{name}">{sign} {words or verdict}</span>'
 
 
 @functools.cache
@@ -376,14 +538,15 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     Raises
     ------
     LedgerError
-        When an entry lacks a field, has an unknown one, or one with a value that is not allowed.
+        When it is not as its schema says, or an entry has a value that is not allowed.
     """
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    _check_schema(document)
     claims: dict[str, Claim] = {}
     for entry in document["claims"]:
         claim = _claim(entry, set(document["sources"]))
         if claim.id in claims:
-            raise LedgerError(f"claim {claim.id}: the id stands in the ledger twice")
+            raise LedgerError(f"claim {claim.id}: the id is in the ledger twice")
         claims[claim.id] = claim
     return claims
 
@@ -430,7 +593,7 @@ def settle(
         Its id in the ledger.
     quick, full : pandas.DataFrame, optional
         Tables of the experiments that it rests on. A comparison whose arms have not run on all
-        seeds of their experiment, two at least, is left open there.
+        seeds that they need, two at least, is left open there.
 
     Returns
     -------
@@ -441,15 +604,11 @@ def settle(
     ------
     KeyError
         When the ledger has no such claim.
-    LedgerError
-        When the claim has no comparisons.
     """
     ledger = load_ledger()
     if claim_id not in ledger:
         raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
     claim = ledger[claim_id]
-    if not claim.comparisons:
-        raise LedgerError(f"claim {claim_id}: it has no comparisons in {LEDGER.name}")
     frames = [frame for frame in (quick, full) if frame is not None and not frame.empty]
     if not frames:
         return Settlement(claim, ())
@@ -463,71 +622,124 @@ def settle(
                 estimate = comparison.estimate(part)
                 full = scale == "full"
                 outcome = comparison.judge(estimate) if full else comparison.tally(part)
-                rows.append((comparison, scale, estimate, outcome))
+                rows.append(Row(comparison, scale, estimate, outcome))
                 used.setdefault(scale, []).append(part[part["arm"].isin(comparison.arms)])
     ran = {scale: describe_runs(pd.concat(parts)) for scale, parts in used.items()}
     return Settlement(claim, tuple(rows), ran)
 
 
 def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:
-    """Tell whether its arms have run on all seeds of the experiment, and on at least two."""
+    """Tell whether its arms have run on all seeds that they need, and on at least two."""
     every = set(runs["seed"])
-    seeds = [set(runs.loc[runs["arm"] == arm, "seed"]) for arm in comparison.arms]
-    return len(every) > 1 and all(found == every for found in seeds)
+    staged = "pilot" in runs and runs["pilot"].gt(0).any()
+    for arm in comparison.arms:
+        own = runs[runs["arm"] == arm]
+        seeds = set(own["seed"])
+        wanted = own["wanted"].max() if staged and not own.empty else len(every)
+        if len(seeds) < 2 or len(seeds) < wanted:
+            return False
+    return True
+
+
+@functools.cache
+def _schema() -> dict:
+    path = LEDGER.with_name("claims.schema.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _check_schema(document) -> None:
+    """Check fields and their types; what only the rest of the ledger tells comes later."""
+    from jsonschema import Draft202012Validator  # Its import takes long, and few need it.
+
+    error = min(
+        Draft202012Validator(_schema()).iter_errors(document),
+        key=lambda error: list(map(str, error.absolute_path)),
+        default=None,
+    )
+    if error is None:
+        return
+    where, *path = [*error.absolute_path] or [""]
+    names = [str(where)]
+    if where == "claims" and path:
+        entry, *path = path
+        claim = document["claims"][entry]
+        names = [f"claim {claim.get('id', entry) if isinstance(claim, dict) else entry}"]
+        if len(path) > 1 and path[0] in ("parts", "further", "old"):
+            role, number, *path = path
+            says = claim[role][number]
+            says = says.get("says", number) if isinstance(says, dict) else says
+            names.append(f"{role} {says!r}")
+    names.extend(map(str, path))
+    raise LedgerError(f"{', '.join(names)}: {_in_words(error)}")
+
+
+def _in_words(error) -> str:
+    """Say what a value is and what is allowed, as the other errors do."""
+    value, allowed = error.instance, error.validator_value
+    match error.validator:
+        case "enum" | "const":
+            return f"{value!r}; allowed is {allowed!r}"
+        case "exclusiveMinimum":
+            return f"{value!r}; allowed is a number above {allowed}"
+        case "type":
+            return f"{value!r}; allowed is {allowed}"
+        case "oneOf":
+            return f"{value!r}; allowed is {error.schema['description']}"
+        case "required":
+            return f"missing fields {sorted(set(allowed) - set(value))}"
+        case "additionalProperties" | "unevaluatedProperties":
+            known = error.schema.get("properties", {})
+            return f"unknown fields {sorted(set(value) - set(known))}; allowed are {sorted(known)}"
+    return error.message
 
 
 def _claim(entry: dict, sources: set[str]) -> Claim:
-    name = entry.get("id", entry)
-    fields = {"id", "section", "source", "chapter", "kind", "statement", "settled_by"}
-    _check_fields(f"claim {name}", entry, fields, {"comparisons", "exact"})
-    source = entry["source"]
-    source = (source,) if isinstance(source, str) else tuple(source)
-    _check(name, "source", source, set(source) <= sources, f"names out of {sorted(sources)}")
-    _check(name, "kind", entry["kind"], entry["kind"] in KINDS, f"one of {KINDS}")
-    exact = entry.get("exact")
-    if exact is not None:
-        _check_fields(f"claim {name}, exact", exact, {"verdict", "note", "tests"}, set())
-        verdict, words = exact["verdict"], [str(verdict) for verdict in Verdict]
-        _check(name, "exact verdict", verdict, verdict in words, f"one of {words}")
-    return Claim(
-        **{
-            **entry,
-            "source": source,
-            "comparisons": tuple(
-                _comparison(name, comparison) for comparison in entry.get("comparisons", ())
-            ),
-        }
-    )
+    name = entry["id"]
+    source = _several(entry["source"])
+    allowed = f"{OWN!r}, or names out of {sorted(sources)}"
+    _check(name, "source", source, source == (OWN,) or set(source) <= sources, allowed)
+    roles = {
+        role: tuple(_part(f"{name}, {role}", part, source, role) for part in entry.get(role, ()))
+        for role in ("parts", "further", "old")
+    }
+    says = [part.says for role in ("parts", "further") for part in roles[role]]
+    twice = next((each for each in says if says.count(each) > 1), None)
+    _check(name, "says", twice, twice is None, "a text of its own for each part")
+    return Claim(**{**entry, "source": source, **roles})
 
 
-def _comparison(name: str, entry: dict) -> Comparison:
-    required = {"says", "experiment", "metric", "treatment", "expect", "margin"}
-    _check_fields(f"claim {name}, comparison", entry, required, {"baseline", "unit"})
+def _part(where: str, entry: dict, sources: tuple[str, ...], role: str) -> Comparison | Exact:
+    where = f"{where} {entry['says']!r}"
+    place = _several(entry.get("place", ()))
+    if role == "parts" and sources != (OWN,):
+        known = all(each.split(",")[0] in sources and "," in each for each in place)
+        allowed = f"where it is said, as 'S2, Padding, 1st item', in one of {list(sources)}"
+        _check(where, "place", place, bool(place) and known, allowed)
+    else:
+        _check(where, "place", place, not place, "none, since no source says this")
+    if "exact" in entry:
+        exact = {"exact": Verdict(entry["exact"]), "tests": tuple(entry["tests"])}
+        return Exact(**{**entry, **exact, "place": place})
     try:
         columns_of(entry["metric"])
     except ValueError as error:
-        raise LedgerError(f"claim {name}, comparison {entry['says']!r}: metric: {error}") from None
-    expect, margin, unit = entry["expect"], entry["margin"], entry.get("unit", "")
-    allowed = statistics.EXPECTATIONS
-    _check(name, "expect", expect, expect in allowed, f"one of {allowed}")
-    positive = isinstance(margin, (int, float)) and margin is not True and margin > 0
-    _check(name, "margin", margin, positive, "a number above 0")
-    _check(name, "unit", unit, unit in _UNITS, f"one of {tuple(_UNITS)}")
+        raise LedgerError(f"claim {where}: metric: {error}") from None
+    size, margin, expect = entry.get("size"), entry["margin"], entry["expect"]
+    fits = size is None or (size > margin and expect in ("increase", "decrease"))
+    _check(where, "size", size, fits, f"a number above the margin {margin}, with a direction")
+    for name in ("margin", "half_width"):  # No schema keeps out what is not a number.
+        _check(where, name, entry.get(name), entry.get(name, 1) > 0, "a number above 0")
     sides = {side: entry[side] for side in ("treatment", "baseline") if side in entry}
     for side, arms in sides.items():
-        several = isinstance(arms, list) and len(arms) > 1 and len(sides) == 2
-        named = all(isinstance(arm, str) for arm in arms) if several else isinstance(arms, str)
-        _check(name, side, arms, named, "an arm, or a list of two or more and a baseline")
+        several = isinstance(arms, list)
+        allowed = "an arm, or a list of two or more and a baseline"
+        _check(where, side, arms, not several or len(sides) == 2, allowed)
         sides[side] = tuple(arms) if several else arms
-    return Comparison(**{**entry, **sides})
+    return Comparison(**{**entry, **sides, "place": place})
 
 
-def _check_fields(where: str, entry: dict, required: set[str], optional: set[str]) -> None:
-    missing, unknown = required - set(entry), set(entry) - required - optional
-    if missing or unknown:
-        raise LedgerError(
-            f"{where}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}"
-        )
+def _several(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _check(name: str, field: str, value, good: bool, allowed: str) -> None:

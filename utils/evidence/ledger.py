@@ -2,36 +2,42 @@
 
 A chapter's stored outputs say what a recorded run has to match to count, and how its quick run came
 out. So this page trains nothing, and it cannot count a record that its chapter would not. How it
-looks stands in ``ledger.html``; what moves in it, in ``ledger.js``.
+looks is in ``ledger.html``; what moves in it, in ``ledger.js``.
 """
 
 import base64
 import functools
 import gzip
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 
-from utils.evidence import claims, statistics
-from utils.evidence.claims import Claim, Comparison, Settlement, load_ledger, settle, verdict_html
+from utils.evidence import claims, forest, stages, statistics
+from utils.evidence.claims import (
+    Claim,
+    Comparison,
+    Exact,
+    Row,
+    Settlement,
+    load_ledger,
+    settle,
+    verdict_html,
+)
 from utils.evidence.records import RecordFile
-from utils.evidence.statistics import Estimate, Verdict
+from utils.evidence.statistics import Verdict
 from utils.evidence.stored import Page
-from utils.evidence.table import table
+from utils.evidence.table import LEADING, describe_runs
 from utils.paths import CHAPTERS, RESULTS
 
 _HERE = Path(__file__).parent
 
+OPEN = "not yet run"
+
 # Under its sign, in the head of a narrow column.
-_SHORT = {
-    Verdict.SUPPORTED: "supported",
-    Verdict.REFUTED: "refuted",
-    Verdict.NO_DIFFERENCE: "no difference",
-    Verdict.UNDECIDED: "undecided",
-}
+_SHORT = {Verdict.IN_PART: "in part", Verdict.SMALLER: "smaller"}
 
 _ORDERS = {
     "book": "order of the book",
@@ -45,6 +51,33 @@ _ORDERS = {
 
 
 @dataclass(frozen=True)
+class Line:
+    """One part of a claim, or one further comparison, with what is known about it.
+
+    Attributes
+    ----------
+    role : {"part", "old", "further"}
+        Which list of the claim it is from.
+    part : Comparison or Exact
+        What is compared, or settled without training.
+    row : Row or None
+        How it came out; None where it has not run.
+    ran : str
+        The runs behind it, in words.
+    """
+
+    role: str
+    part: Comparison | Exact
+    row: Row | None
+    ran: str
+
+    @property
+    def outcome(self) -> str:
+        """How it came out, or that it is open, in words."""
+        return str(self.row.outcome) if self.row else OPEN
+
+
+@dataclass(frozen=True)
 class Entry:
     """One claim with all that is known about it.
 
@@ -52,48 +85,77 @@ class Entry:
     ----------
     claim : Claim
         The claim.
+    settled : Settlement
+        Its comparisons at full scale, as far as they are recorded.
     quick : str or None
         Verdict of the stored quick run, in words.
-    full : Settlement or None
-        Its comparisons at full scale, as far as they are recorded.
-    controlled : Verdict or None
-        The verdict at full scale with false discoveries controlled over the whole ledger.
+    ran : dict of Comparison to str
+        What ran for each comparison, in words.
     runs : int
-        Recorded runs of its experiments.
+        Recorded runs of the arms that it compares.
     seconds : float
         Time that these took.
+    p_value : float or None
+        Of its verdict; None where it has none, or is not a test.
+    stands : bool or None
+        Whether the verdict stands when false discoveries are controlled over all claims; None
+        where there is no decision that could fall.
     """
 
     claim: Claim
-    quick: str | None
-    full: Settlement | None
-    controlled: Verdict | None
-    runs: int
-    seconds: float
+    settled: Settlement
+    quick: str | None = None
+    ran: dict[Comparison, str] = field(default_factory=dict)
+    runs: int = 0
+    seconds: float = 0.0
+    p_value: float | None = None
+    stands: bool | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict at full scale; None where a part has not run."""
+        return self.settled.verdict("full")
 
     @property
     def outcome(self) -> str:
-        """The verdict in words, of the full-scale runs or of the exact part, or that it is open."""
-        if self.joint:
-            return str(self.joint)
-        if self.claim.exact is not None and self.claim.kind == "exact":
-            return self.claim.exact["verdict"]
-        return "not yet run at full scale" if self.claim.comparisons else "not yet tested"
+        """The verdict in words, or that it is open."""
+        return str(self.verdict or OPEN)
 
     @property
-    def rows(self) -> tuple:
-        """The comparisons that are recorded at full scale, as in `Settlement`."""
-        return self.full.rows if self.full else ()
+    def count(self) -> str:
+        """How many parts are supported, where the verdict leaves that open."""
+        if self.verdict not in (Verdict.IN_PART, Verdict.UNDECIDED) or len(self.judged) == 1:
+            return ""
+        supported = [row for row in self.settled.parts if row.outcome is Verdict.SUPPORTED]
+        return f"{len(supported)} of {len(self.judged)} parts"
 
     @property
-    def joint(self) -> Verdict | None:
-        """The verdict at full scale, None where a comparison is not recorded."""
-        return self.full.verdict("full") if self.full else None
+    def lines(self) -> list[Line]:
+        """Its parts, then what stands in for them, then the further comparisons."""
+        known = {row.part: row for row in self.settled.rows}
+        listed = []
+        for role, parts in (
+            ("part", self.claim.parts),
+            ("old", self.claim.old),
+            ("further", self.claim.further),
+        ):
+            for part in parts:
+                exact = isinstance(part, Exact)
+                row = Row(part, "full", None, part.exact) if exact else known.get(part)
+                listed.append(Line(role, part, row, self.ran.get(part, "")))
+        return listed
+
+    @property
+    def judged(self) -> list[Line]:
+        """Those that decide about the verdict."""
+        lines = {line.part: line for line in self.lines if line.role != "further"}
+        return [lines[part] for part in self.claim.judged]
 
     @property
     def effect(self) -> float:
-        """The largest difference in margins; -1 where none is recorded."""
-        return max((abs(found.value) / by.margin for by, _, found, _ in self.rows), default=-1)
+        """The largest difference of its parts, in margins; -1 where none is recorded."""
+        measured = (row for row in self.settled.parts if row.estimate)
+        return max((abs(row.estimate.value) / row.part.margin for row in measured), default=-1)
 
 
 def entries(chapters: Path = CHAPTERS, results: Path = RESULTS) -> list[Entry]:
@@ -107,7 +169,7 @@ def entries(chapters: Path = CHAPTERS, results: Path = RESULTS) -> list[Entry]:
     Returns
     -------
     list of Entry
-        One a claim, in the order of the ledger.
+        One for each claim, in the order of the ledger.
 
     Raises
     ------
@@ -116,23 +178,8 @@ def entries(chapters: Path = CHAPTERS, results: Path = RESULTS) -> list[Entry]:
     """
     pages = _pages(chapters)
     quick = {claim: words for page in pages for claim, words in page.quick.items()}
-    records = _counting(pages, results)
-    tables = {name: table(runs, name, "full") for name, runs in records.items() if runs}
-    listed = []
-    for claim in load_ledger().values():
-        names = {comparison.experiment for comparison in claim.comparisons}
-        own = [record for name in names for record in records.get(name, ())]
-        full = pd.concat([tables[name] for name in names & set(tables)]) if own else None
-        listed.append(
-            Entry(
-                claim=claim,
-                quick=quick.get(claim.id),
-                full=settle(claim.id, full=full) if claim.comparisons else None,
-                controlled=None,
-                runs=len(own),
-                seconds=sum(record["seconds"] for record in own),
-            )
-        )
+    recorded = _recorded(pages, results)
+    listed = [_entry(claim, quick.get(claim.id), recorded) for claim in load_ledger().values()]
     return _control(listed)
 
 
@@ -147,65 +194,59 @@ def _pages(chapters: Path) -> list[Page]:
     return [Page.read(path) for path in paths]
 
 
-def _counting(pages: list[Page], results: Path) -> dict[str, list[dict]]:
-    """Read the records that count, by the name of their experiment."""
-    return {
-        name: list(required.counting(RecordFile(results / f"{name}.jsonl").read()[0]).values())
-        for page in pages
-        for name, required in page.requirements.items()
-    }
+def _recorded(pages: list[Page], results: Path) -> dict[str, tuple[list[dict], pd.DataFrame]]:
+    """Read the records that count, and their table, for each experiment that has any."""
+    found = {}
+    for page in pages:
+        for name, required in page.requirements.items():
+            written = RecordFile(Path(results) / f"{name}.jsonl").read()[0]
+            records = list(required.counting(written).values())
+            if records:
+                found[name] = records, stages.frame(required, records)
+    return found
+
+
+def _entry(claim: Claim, quick: str | None, recorded: dict) -> Entry:
+    arms = {(part.experiment, arm) for part in claim.comparisons for arm in part.arms}
+    names = [name for name in dict.fromkeys(name for name, _ in arms) if name in recorded]
+    own = [
+        record for name in names for record in recorded[name][0] if (name, record["arm"]) in arms
+    ]
+    frames = [recorded[name][1] for name in names]
+    full = pd.concat(frames) if frames else None
+    settled = settle(claim.id, full=full)
+    return Entry(
+        claim=claim,
+        settled=settled,
+        quick=quick,
+        ran={row.part: _ran(row, full) for row in settled.rows},
+        runs=len(own),
+        seconds=sum(record["seconds"] for record in own),
+        p_value=settled.p_value,
+    )
+
+
+def _ran(row: Row, full: pd.DataFrame) -> str:
+    """Describe the runs that one comparison rests on."""
+    arms = set(row.part.arms)
+    runs = full[(full["experiment"] == row.part.experiment) & full["arm"].isin(arms)]
+    # An arm may have run on more seeds for the sake of another comparison; pairs need both.
+    arms_of_seed = runs.groupby("seed")["arm"].nunique()
+    shared = arms_of_seed.index[arms_of_seed == len(arms)]
+    paired = len(shared) == row.estimate.runs
+    return describe_runs(runs[runs["seed"].isin(shared)] if paired else runs)
 
 
 def _control(listed: list[Entry]) -> list[Entry]:
-    """Judge all comparisons of the ledger together, by Benjamini and Hochberg's procedure."""
-    stands = iter(
-        statistics.control_false_discoveries(
-            [
-                statistics.p_value(estimate, comparison.margin, comparison.expect)
-                for entry in listed
-                for comparison, _, estimate, _ in entry.rows
-            ]
-        )
-    )
-    controlled = []
-    for entry in listed:
-        verdicts = [row[3] if next(stands) else Verdict.UNDECIDED for row in entry.rows]
-        joint = claims.join(verdicts) if entry.joint else None
-        controlled.append(replace(entry, controlled=joint))
-    return controlled
-
-
-def to_frame(listed: list[Entry]) -> pd.DataFrame:
-    """Turn the ledger into a table, for a download.
-
-    Parameters
-    ----------
-    listed : list of Entry
-        From `entries`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a claim.
-    """
-    return pd.DataFrame(
-        [
-            {
-                "claim": entry.claim.id,
-                "section": entry.claim.section,
-                "source": " ".join(entry.claim.source),
-                "chapter": entry.claim.chapter,
-                "kind": entry.claim.kind,
-                "statement": entry.claim.statement,
-                "verdict": entry.outcome,
-                "controlled": str(entry.controlled or ""),
-                "quick": entry.quick or "",
-                "runs": entry.runs,
-                "seconds": round(entry.seconds),
-            }
-            for entry in listed
-        ]
-    )
+    """Control false discoveries over all claims that are tests and have a verdict."""
+    tests = [entry for entry in listed if entry.p_value is not None]
+    outcomes = statistics.control_false_discoveries([entry.p_value for entry in tests])
+    stands = {
+        entry.claim.id: bool(outcome)
+        for entry, outcome in zip(tests, outcomes, strict=True)
+        if entry.verdict is not Verdict.UNDECIDED
+    }
+    return [replace(entry, stands=stands.get(entry.claim.id)) for entry in listed]
 
 
 def summary(listed: list[Entry]) -> pd.DataFrame:
@@ -219,10 +260,10 @@ def summary(listed: list[Entry]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a section and one for all, a column an outcome that occurs, and the total.
+        A row for each section and one for all, a column for each outcome that occurs, and the
+        total.
     """
-    outcomes = [str(verdict) for verdict in Verdict]
-    outcomes += ["not yet run at full scale", "not yet tested"]
+    outcomes = [*map(str, Verdict), OPEN]
     counts = Counter((entry.claim.section, entry.outcome) for entry in listed)
     sections = list(dict.fromkeys(entry.claim.section for entry in listed))
     rows = [[counts[section, outcome] for outcome in outcomes] for section in sections]
@@ -247,7 +288,7 @@ def summary_html(listed: list[Entry]) -> str:
         A paragraph and a table.
     """
     counted = summary(listed)
-    heads = {str(verdict): (claims.SIGNS[verdict], _SHORT[verdict]) for verdict in Verdict}
+    heads = {str(each): (claims.SIGNS[each], _SHORT.get(each, each)) for each in Verdict}
     outcomes = counted.columns.drop("claims")
     return _html(
         "summary",
@@ -255,6 +296,26 @@ def summary_html(listed: list[Entry]) -> str:
         counts=dict(counted.loc["all", outcomes]),
         heads=[heads.get(outcome, ("○", outcome)) for outcome in outcomes],
         rows=dict(zip(counted.index, counted.to_numpy().tolist(), strict=True)),
+    )
+
+
+def control_html(listed: list[Entry]) -> str:
+    """Say which verdicts stand when false discoveries are controlled over all claims.
+
+    Parameters
+    ----------
+    listed : list of Entry
+        From `entries`.
+
+    Returns
+    -------
+    str
+        A paragraph.
+    """
+    return _html(
+        "control",
+        tests=sum(entry.p_value is not None for entry in listed),
+        fallen=[entry.claim.id for entry in listed if entry.stands is False],
     )
 
 
@@ -276,20 +337,19 @@ def runs_frame(chapters: Path = CHAPTERS, results: Path = RESULTS) -> pd.DataFra
     FileNotFoundError
         When `chapters` holds no notebook.
     """
-    records = _counting(_pages(chapters), results)
-    frames = [table(runs, name, "full") for name, runs in records.items()]
-    return pd.concat(frames, ignore_index=True)
+    frames = [frame for _, frame in _recorded(_pages(chapters), results).values()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=LEADING)
 
 
-def download_html(frame: pd.DataFrame, name: str, text: str) -> str:
-    """Write a link that saves a table as a file, with no server and no network.
+def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
+    """Write a link that saves a table, or a text, as a file, with no server and no network.
 
     Parameters
     ----------
-    frame : pandas.DataFrame
-        The table.
+    content : pandas.DataFrame or str
+        What to save; a table is written as CSV.
     name : str
-        Of the file; ``.csv``, or ``.csv.gz`` to have it compressed.
+        Of the file: ``.csv``, ``.json``, or one of them with ``.gz`` to have it compressed.
     text : str
         What the link says.
 
@@ -298,13 +358,14 @@ def download_html(frame: pd.DataFrame, name: str, text: str) -> str:
     str
         An ``<a>`` element that holds the whole file.
     """
-    content = frame.to_csv(index=False).encode("utf-8")
-    kind = "text/csv;charset=utf-8"
+    kind = "application/json" if isinstance(content, str) else "text/csv;charset=utf-8"
+    written = content if isinstance(content, str) else content.to_csv(index=False)
+    packed = written.encode("utf-8")
     if name.endswith(".gz"):
         # Without the time of day in it, the same table gives the same page.
-        content, kind = gzip.compress(content, mtime=0), "application/gzip"
-    packed = base64.b64encode(content).decode("ascii")
-    return _html("download", name=name, text=text, kind=kind, packed=packed)
+        packed, kind = gzip.compress(packed, mtime=0), "application/gzip"
+    coded = base64.b64encode(packed).decode("ascii")
+    return _html("download", name=name, text=text, kind=kind, packed=coded)
 
 
 def controls_html(listed: list[Entry]) -> str:
@@ -318,19 +379,23 @@ def controls_html(listed: list[Entry]) -> str:
     Returns
     -------
     str
-        A bar of choices, an empty table for sorted rows, and the script that moves them: it needs
+        A bar of choices, an empty list for sorted rows, and the script that moves them: it needs
         no kernel and no network. Without JavaScript the choices stay disabled, and every claim is
         shown in its section.
     """
     outcomes = {entry.outcome for entry in listed}
-    verdicts = [outcome for outcome in map(str, Verdict) if outcome in outcomes]
     filters = {
         "chapter": dict.fromkeys(entry.claim.chapter for entry in listed),
         "source": sorted({source for entry in listed for source in entry.claim.source}),
-        "verdict": dict.fromkeys([*verdicts, *(entry.outcome for entry in listed)]),
+        "verdict": [outcome for outcome in (*map(str, Verdict), OPEN) if outcome in outcomes],
     }
     script = (_HERE / "ledger.js").read_text(encoding="utf-8")
     return _html("controls", total=len(listed), filters=filters, orders=_ORDERS, script=script)
+
+
+def key_html() -> str:
+    """Write the key to the drawings of the ledger."""
+    return _html("key", signs={str(each): claims.SIGNS[each] for each in Verdict})
 
 
 def section_html(listed: list[Entry], section: str, pages: set[str]) -> str:
@@ -348,7 +413,7 @@ def section_html(listed: list[Entry], section: str, pages: set[str]) -> str:
     Returns
     -------
     str
-        A table with one row for each claim. Each row has the claim's id as its anchor.
+        A list with one row for each claim. Each row has the claim's id as its anchor.
     """
     entries = [entry for entry in listed if entry.claim.section == section]
     return _html("section", entries=entries, pages=pages)
@@ -364,24 +429,20 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "badge": lambda verdict: verdict_html(verdict and Verdict(verdict)),
+        "at": "{:.1f}".format,
+        "badge": verdict_html,
         "duration": _duration,
-        "interval": _interval,
+        "forest": forest.draw,
+        "maker": lambda source: "ours" if source == claims.OWN else source,
+        "p_value": lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
     }
+    environment.globals |= {"CLAIMED": forest.CLAIMED, "OPEN": OPEN}
     return environment.get_template("ledger.html")
 
 
 def _html(part: str, **values) -> str:
     """Fill in one macro of the template; everything is escaped but what is marked as HTML."""
     return str(getattr(_template().module, part)(**values))
-
-
-def _interval(estimate: Estimate, comparison: Comparison) -> dict[str, float]:
-    """Say where an interval and its margin are in a drawing that is 200 wide, with zero at 100."""
-    low, high = estimate.interval()
-    reach = 1.1 * max(abs(low), abs(high), 2 * comparison.margin)
-    values = {"low": low, "high": high, "value": estimate.value, "margin": -comparison.margin}
-    return {name: 100 + 95 * value / reach for name, value in values.items()}
 
 
 def _duration(seconds: float) -> str:

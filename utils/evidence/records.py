@@ -17,6 +17,9 @@ from utils.paths import RESULTS, SHIPPED
 # Long enough for another writer to append a line and sync it, even on a network disk.
 _LOCK_SECONDS = 60
 
+# What a line that tells a stage must have.
+_STAGE = {"metric", "treatment", "baseline", "half_width", "pilot", "seeds", "fingerprints"}
+
 
 class RecordError(RuntimeError):
     """A run could not be recorded."""
@@ -31,23 +34,31 @@ class Requirements:
     experiment : str
         Name of the experiment.
     seeds : tuple of int
-        The seeds that it asks for.
+        The seeds that it asks for; those of its pilot, where there is one.
     fingerprints : dict of str to dict of str to str
         For each arm a hash of each part of a run.
+    pilot : int
+        Seeds of a pilot, from whose spread the number of seeds of each arm is computed; 0 where it
+        was set beforehand.
+    cap : int
+        The most seeds that may be computed.
     """
 
     experiment: str
     seeds: tuple[int, ...]
     fingerprints: dict[str, dict[str, str]]
+    pilot: int = 0
+    cap: int = 0
 
     @classmethod
     def from_metadata(cls, stored: dict) -> "Requirements":
         """Read what `to_metadata` wrote into the output of a notebook cell."""
-        return cls(stored["experiment"], tuple(stored["seeds"]), stored["fingerprints"])
+        return cls(**{**stored, "seeds": tuple(stored["seeds"])})
 
     def to_metadata(self) -> dict:
         """Return plain values that JSON can hold."""
-        return {**vars(self), "seeds": list(self.seeds)}
+        plain = {**vars(self), "seeds": list(self.seeds)}
+        return {name: value for name, value in plain.items() if value != 0}
 
     @property
     def file(self) -> "RecordFile":
@@ -57,11 +68,38 @@ class Requirements:
     @property
     def runs(self) -> dict[tuple, tuple[str, int]]:
         """Arm and seed of each run that is asked for, by the `key` that its record must have."""
+        wanted = self.seeds_of_arms()
+        most = max(wanted.values(), default=0)
+        # Those beyond a pilot follow it.
+        seeds = self.seeds if not self.pilot else range(self.seeds[0], self.seeds[0] + most)
         return {
             key({"arm": arm, "seed": seed, "fingerprint": parts}): (arm, seed)
-            for seed in self.seeds
+            for number, seed in enumerate(seeds)
             for arm, parts in self.fingerprints.items()
+            if number < wanted[arm]
         }
+
+    @property
+    def stages(self) -> list[dict]:
+        """What was computed from its pilot, as far as that still counts."""
+        if not self.pilot:
+            return []
+        return [
+            stage
+            for stage in self.file.stages()
+            if stage["pilot"] == self.pilot
+            and all(
+                self.fingerprints.get(arm) == parts for arm, parts in stage["fingerprints"].items()
+            )
+        ]
+
+    def seeds_of_arms(self) -> dict[str, int]:
+        """Say how many seeds each arm needs by now: the most that one of its stages asks for."""
+        wanted = dict.fromkeys(self.fingerprints, len(self.seeds))
+        for stage in self.stages:
+            for arm in stage["fingerprints"]:
+                wanted[arm] = max(wanted[arm], stage["seeds"])
+        return wanted
 
     def counting(self, records: list[dict]) -> dict[tuple[str, int], dict]:
         """Choose the records that count.
@@ -140,9 +178,15 @@ class RecordFile:
             record = _parse(line)
             if record is None:
                 damaged.append(number)
-            else:
+            elif "stage" not in record:
                 records.append(record)
         return records, damaged
+
+    def stages(self) -> list[dict]:
+        """Read what was computed from pilots, in the order in which it was written."""
+        stages = RecordFile(self.shipped).stages() if self.shipped else []
+        parsed = map(_parse, self._content().splitlines())
+        return [*stages, *(record["stage"] for record in parsed if record and "stage" in record)]
 
     def require_writable(self) -> None:
         """Refuse a place that cannot take records, before anything is trained for it.
@@ -181,11 +225,45 @@ class RecordFile:
             When the file cannot be written (permission, full disk, a lock that stays taken). What
             stood in the file before stays as it was.
         """
-        line = json.dumps(record, allow_nan=False).encode("utf-8") + b"\n"
+        what = (
+            f"the run of arm {record['arm']!r}, seed {record['seed']} was trained but not recorded"
+        )
+        return self._append(record, what, lambda: key(record) in map(key, self.read()[0]))
+
+    def append_stage(self, stage: dict) -> bool:
+        """Append what was computed from a pilot, unless it is there already.
+
+        Parameters
+        ----------
+        stage : dict
+            As `utils.evidence.stages.due` gives it.
+
+        Returns
+        -------
+        bool
+            False when another writer had recorded it before, on whatever day.
+
+        Raises
+        ------
+        RecordError
+            As for `append`.
+        """
+
+        def asked(one):
+            return {**json.loads(json.dumps(one)), "date": None}
+
+        return self._append(
+            {"stage": stage},
+            "what its pilot asks for was computed but not recorded",
+            lambda: asked(stage) in map(asked, self.stages()),
+        )
+
+    def _append(self, content: dict, what: str, is_there) -> bool:
+        line = json.dumps(content, allow_nan=False).encode("utf-8") + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS):
-                if key(record) in map(key, self.read()[0]):
+                if is_there():
                     return False
                 self._write(line)
                 return True
@@ -196,9 +274,8 @@ class RecordFile:
             ) from error
         except OSError as error:
             raise RecordError(
-                f"{self.path.name}: the run of arm {record['arm']!r}, seed {record['seed']} "
-                f"was trained but not recorded ({error.strerror or error}); "
-                "the runs recorded before it are untouched"
+                f"{self.path.name}: {what} ({error.strerror or error}); the runs recorded before "
+                "it are untouched"
             ) from error
 
     def _content(self) -> bytes:
@@ -232,6 +309,8 @@ class RecordFile:
 def _parse(line: bytes) -> dict | None:
     try:
         record = json.loads(line)
+        if isinstance(record.get("stage"), dict):
+            return record if _STAGE <= set(record["stage"]) else None
         hash(key(record))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

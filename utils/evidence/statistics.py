@@ -5,6 +5,7 @@ rule that turns an interval and a margin into a verdict.
 """
 
 import enum
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,16 +17,18 @@ from statsmodels.stats.multitest import multipletests
 
 from utils.evidence.table import last_epoch
 
-EXPECTATIONS = ("increase", "decrease", "no difference")
+EXPECTATIONS = ("increase", "decrease", "no difference", "at least as good")
 
 
 class Verdict(enum.Enum):
-    """What an interval and a margin say about a claim."""
+    """How a part of a claim, or a whole claim, comes out; only a claim can hold in part."""
 
     SUPPORTED = "supported"
+    IN_PART = "holds in part"
+    SMALLER = "smaller than claimed"
+    NO_DIFFERENCE = "no difference"
     REFUTED = "refuted"
-    NO_DIFFERENCE = "no difference beyond the margin"
-    UNDECIDED = "undecided at this scale"
+    UNDECIDED = "undecided"
 
     def __str__(self) -> str:
         return self.value
@@ -108,8 +111,8 @@ def paired_difference(
     -------
     Estimate
         At full scale, where the runs are independent given the data, the ordinary paired t
-        interval. At quick scale, where each seed draws its own split of the same images, the
-        corrected resampled t interval.
+        interval, or Stein's where the number of seeds was computed from a pilot. At quick scale,
+        where each seed draws its own split of the same images, the corrected resampled t interval.
 
     Raises
     ------
@@ -123,10 +126,16 @@ def paired_difference(
     plain interval is too narrow. The correction replaces the variance ``s²/n`` of the mean by
     ``s² (1/n + n_test / n_train)`` [1]_.
 
+    Where the frame's column ``pilot`` names a number n₀ of first seeds, only their standard
+    deviation s₀ counts: the interval is the mean of all N seeds ± t(n₀ − 1) s₀/√N. Since N
+    depends on s₀ and not on the mean, its coverage is exact for normal differences [2]_.
+
     References
     ----------
     .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
        239-281, 2003.
+    .. [2] C. Stein, "A two-sample test for a linear hypothesis whose power is independent of the
+       variance", Annals of Mathematical Statistics 16, 243-258, 1945.
     """
     values = differences(frame, metric, treatment, baseline)
     arms = [*_group(treatment), *_group(baseline)]
@@ -139,7 +148,7 @@ def differences(
     treatment: str | tuple[str, ...],
     baseline: str | tuple[str, ...] | None,
 ) -> np.ndarray:
-    """Return the difference between two arms, or groups of arms, for each seed.
+    """Return the difference between two arms, or groups of arms, for each seed that all have.
 
     Parameters
     ----------
@@ -159,14 +168,17 @@ def differences(
     """
     sides = [_group(side) for side in (treatment, baseline) if side is not None]
     groups = [[_values(frame, metric, arm) for arm in side] for side in sides]
-    first = groups[0][0].index
-    for values in (values for group in groups for values in group):
-        if list(values.index) != list(first):
-            raise ValueError(
-                f"treatment={treatment!r} and baseline={baseline!r} have the seeds "
-                f"{list(first)} and {list(values.index)}; pairs need the same ones"
-            )
-    means = [np.mean([values.to_numpy(float) for values in group], axis=0) for group in groups]
+    every = [values.index for group in groups for values in group]
+    shared = functools.reduce(pd.Index.intersection, every).sort_values()
+    # With a pilot in common, one arm may have needed more seeds than another.
+    if _pilot(frame) == 0 and any(set(index) != set(every[0]) for index in every):
+        raise ValueError(
+            f"treatment={treatment!r} and baseline={baseline!r} have the seeds "
+            f"{' and '.join(str(list(index)) for index in every)}; pairs need the same ones"
+        )
+    means = [
+        np.mean([values[shared].to_numpy(float) for values in group], axis=0) for group in groups
+    ]
     return means[0] if baseline is None else means[0] - means[1]
 
 
@@ -262,8 +274,14 @@ def proportion_difference(
     return Estimate(difference, min(first_runs, second_runs), "Newcombe", bounds)
 
 
-def judge(estimate: Estimate, margin: float, expect: str, confidence: float = 0.95) -> Verdict:
-    """Turn an interval and a margin into a verdict.
+def judge(
+    estimate: Estimate,
+    margin: float,
+    expect: str,
+    size: float | None = None,
+    confidence: float = 0.95,
+) -> Verdict:
+    """Turn an interval and a margin into the verdict on one part of a claim.
 
     Parameters
     ----------
@@ -272,47 +290,98 @@ def judge(estimate: Estimate, margin: float, expect: str, confidence: float = 0.
     margin : float
         The smallest difference that counts, in the estimate's unit, written down before the run;
         above 0.
-    expect : {"increase", "decrease", "no difference"}
-        What the claim says of the difference.
+    expect : {"increase", "decrease", "no difference", "at least as good"}
+        What the claim says of the difference; more is better.
+    size : float, optional
+        How large the claim says that the increase or decrease is at least; above the margin.
     confidence : float
         Level of the interval.
 
     Returns
     -------
     Verdict
-        By where the whole interval lies: beyond the margin on the claimed side, supported; beyond
-        it on the other side, refuted; between the margins, no difference (which supports a claim
-        of no difference); otherwise undecided. A claim of no difference is refuted by an interval
-        beyond the margin on either side.
+        By where the whole interval lies: beyond the margin (and the size, if there is one) on the
+        claimed side, supported; beyond the margin on that side but short of the size, smaller than
+        claimed; beyond the margin on the other side, refuted; between the margins, no difference
+        (which supports a claim of no difference); otherwise undecided. A claim of no difference is
+        refuted by an interval beyond the margin on either side. At least as good is supported by
+        an interval above minus the margin, and refuted by one below it.
 
     Raises
     ------
     ValueError
-        When `margin` or `expect` is not as above.
+        When `margin`, `expect` or `size` is not as above.
 
     Notes
     -----
-    This is the rule of an equivalence test with two one-sided tests, used in both directions.
+    This is the rule of an equivalence test with two one-sided tests, used in both directions, and
+    of a test of non-inferiority.
     """
     if not margin > 0:
         raise ValueError(f"margin={margin!r}; allowed is a number above 0")
     if expect not in EXPECTATIONS:
         raise ValueError(f"expect={expect!r}; allowed are {', '.join(map(repr, EXPECTATIONS))}")
+    if size is not None and not (size > margin and expect in ("increase", "decrease")):
+        raise ValueError(
+            f"size={size!r}; allowed is a number above the margin {margin!r}, for an increase or a "
+            "decrease"
+        )
     low, high = estimate.interval(confidence)
+    if expect == "at least as good":
+        if low > -margin:
+            return Verdict.SUPPORTED
+        return Verdict.REFUTED if high < -margin else Verdict.UNDECIDED
     if -margin < low and high < margin:
         return Verdict.SUPPORTED if expect == "no difference" else Verdict.NO_DIFFERENCE
-    if low > margin or high < -margin:
-        direction = "increase" if low > margin else "decrease"
-        return Verdict.SUPPORTED if direction == expect else Verdict.REFUTED
-    return Verdict.UNDECIDED
+    if not (low > margin or high < -margin):
+        return Verdict.UNDECIDED
+    if expect != ("increase" if low > margin else "decrease"):
+        return Verdict.REFUTED
+    if size is None or min(abs(low), abs(high)) > size:
+        return Verdict.SUPPORTED
+    return Verdict.SMALLER if max(abs(low), abs(high)) < size else Verdict.UNDECIDED
 
 
-def p_value(estimate: Estimate, margin: float, expect: str) -> float:
+def known(estimate: Estimate, margin: float, expect: str, size: float | None = None) -> str:
+    """Say what an interval shows all the same where it leaves a verdict undecided.
+
+    Parameters
+    ----------
+    estimate, margin, expect, size
+        As for `judge`.
+
+    Returns
+    -------
+    str
+        A few words, such as ``in the claimed direction, size undecided``; empty where the verdict
+        is decided, or the interval shows nothing.
+    """
+    if judge(estimate, margin, expect, size) is not Verdict.UNDECIDED:
+        return ""
+    low, high = estimate.interval()
+    if expect == "at least as good":
+        return "worse, by how much is undecided" if high < 0 else ""
+    if expect == "no difference":
+        return "not the same, size undecided" if low > 0 or high < 0 else ""
+    if expect == "decrease":
+        low, high = -high, -low
+    if low > margin:
+        return "beyond the margin, the claimed size undecided"
+    if low > 0:
+        return "in the claimed direction, size undecided"
+    if high < 0:
+        return "against the claim, size undecided"
+    if high < margin:
+        return "not as claimed: none, or the opposite"
+    return "not the opposite" if low > -margin else ""
+
+
+def p_value(estimate: Estimate, margin: float, expect: str, size: float | None = None) -> float:
     """Find at which level of significance the verdict would just stop being undecided.
 
     Parameters
     ----------
-    estimate, margin, expect
+    estimate, margin, expect, size
         As for `judge`.
 
     Returns
@@ -323,7 +392,7 @@ def p_value(estimate: Estimate, margin: float, expect: str) -> float:
     """
 
     def decides(alpha: float) -> bool:
-        return judge(estimate, margin, expect, 1 - alpha) is not Verdict.UNDECIDED
+        return judge(estimate, margin, expect, size, 1 - alpha) is not Verdict.UNDECIDED
 
     smallest, usual, largest = 1e-12, 0.05, 1 - 1e-9
     if decides(smallest):
@@ -335,25 +404,77 @@ def p_value(estimate: Estimate, margin: float, expect: str) -> float:
     return optimize.bisect(lambda alpha: 1 if decides(alpha) else -1, *ends, xtol=1e-9)
 
 
+def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
+    """Compute how many seeds make a 95 % interval as narrow as wanted, from a pilot's spread.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation of the differences of the pilot, 0 or more.
+    half_width : float
+        Of the interval that is wanted, above 0, in the same unit.
+    pilot : int
+        Seeds of the pilot, at least 2.
+    cap : int
+        The most seeds that may be spent, at least `pilot`.
+
+    Returns
+    -------
+    int
+        N = max(n₀, ⌈(t(n₀ − 1) s₀ / h)²⌉), `cap` at most [1]_.
+
+    Raises
+    ------
+    ValueError
+        When one of them is not as above.
+
+    References
+    ----------
+    .. [1] C. Stein, "A two-sample test for a linear hypothesis whose power is independent of the
+       variance", Annals of Mathematical Statistics 16, 243-258, 1945.
+    """
+    for name, value, good, allowed in (
+        ("spread", spread, spread >= 0 and np.isfinite(spread), "a number from 0"),
+        ("half_width", half_width, half_width > 0, "a number above 0"),
+        ("pilot", pilot, pilot >= 2, "a whole number from 2"),
+        ("cap", cap, cap >= pilot, f"a whole number from the pilot's {pilot}"),
+    ):
+        if not good:
+            raise ValueError(f"{name}={value!r}; allowed is {allowed}")
+    wanted = (_quantile(pilot - 1) * spread / half_width) ** 2
+    return int(min(cap, max(pilot, np.ceil(wanted))))
+
+
+@functools.cache
+def _quantile(freedom: int) -> float:
+    return float(stats.t.ppf(0.975, freedom))
+
+
 def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
     """Say which of many decided verdicts stand when false discoveries are controlled.
 
     Parameters
     ----------
     p_values : sequence of float
-        From `p_value`, one for each comparison of the ledger.
+        One for each claim of the ledger.
     rate : float
         The share of false ones to be tolerated among those that stand.
 
     Returns
     -------
     numpy.ndarray of bool
-        True where the verdict stands, by Benjamini and Hochberg's procedure.
+        True where the verdict stands, by the procedure of Benjamini and Yekutieli [1]_, which holds
+        for any dependence between the claims: they share arms.
 
     Raises
     ------
     ValueError
         When a p-value is not in 0..1, or the rate not strictly between 0 and 1.
+
+    References
+    ----------
+    .. [1] Y. Benjamini and D. Yekutieli, "The control of the false discovery rate in multiple
+       testing under dependency", Annals of Statistics 29, 1165-1188, 2001.
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate={rate!r}; allowed is 0 < rate < 1")
@@ -362,26 +483,34 @@ def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
         raise ValueError(f"p_values={p_values!r}; allowed are numbers from 0 to 1")
     if not p_values.size:
         return np.zeros(0, dtype=bool)
-    return multipletests(p_values, alpha=rate, method="fdr_bh")[0]
+    return multipletests(p_values, alpha=rate, method="fdr_by")[0]
 
 
 def _mean(values: np.ndarray, frame: pd.DataFrame) -> Estimate:
     runs = len(values)
     if runs < 2:
         raise ValueError(f"frame has {runs} seed(s) here; an interval needs at least two")
+    pilot = _pilot(frame)
     resampled = (frame["scale"] == "quick").any()
     shared = (frame["test_size"] / frame["train_size"]).max() if resampled else 0.0
-    center, variance = values.mean(), values.var(ddof=1)
-    error = np.sqrt(variance * (1 / runs + shared))
+    staged = 0 < pilot <= runs
+    spread = values[:pilot] if staged else values  # The seeds of the pilot come first.
+    error = np.sqrt(spread.var(ddof=1) * (1 / runs + shared))
+    center = values.mean()
 
     def bounds(confidence):
         if error == 0:  # Every seed gave the same value; scipy would answer NaN.
             return center, center
-        return stats.t.interval(confidence, runs - 1, loc=center, scale=error)
+        return stats.t.interval(confidence, len(spread) - 1, loc=center, scale=error)
 
-    return Estimate(
-        float(center), runs, "corrected resampled t" if resampled else "paired t", bounds
-    )
+    method = "Stein" if staged else "corrected resampled t" if resampled else "paired t"
+    return Estimate(float(center), runs, method, bounds)
+
+
+def _pilot(frame: pd.DataFrame) -> int:
+    """Return how many seeds a pilot had; 0 where the number of seeds was set beforehand."""
+    pilot = frame["pilot"].max() if "pilot" in frame else 0
+    return 0 if pd.isna(pilot) else int(pilot)
 
 
 def _values(frame: pd.DataFrame, metric: str, arm: str) -> pd.Series:

@@ -9,6 +9,7 @@ _HOMES = {
     "Recorded": "run",
     "Result": "run",
     "RunError": "spec",
+    "Stein": "spec",
     "by_scale": "spec",
 }
 __all__ = [*_HOMES]

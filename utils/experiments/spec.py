@@ -20,6 +20,9 @@ class RunError(RuntimeError):
     """A run failed; the message names the arm and the seed."""
 
 
+SCHEDULES = ("constant", "one_cycle", "cosine")
+
+
 class ByScale(NamedTuple):
     """A setting that differs between the two scales."""
 
@@ -48,6 +51,24 @@ def by_scale(quick, full) -> ByScale:
     return ByScale(quick, full)
 
 
+class Stein(NamedTuple):
+    """As many seeds as a pilot's spread asks for, by Stein's two stages.
+
+    Parameters
+    ----------
+    first : int
+        The first seed; the others follow it.
+    pilot : int
+        Seeds of the pilot, at least 5.
+    cap : int
+        The most seeds, at least `pilot`.
+    """
+
+    first: int = 100
+    pilot: int = 10
+    cap: int = 40
+
+
 @dataclass(frozen=True)
 class Fit:
     """How long and on what an arm trains.
@@ -67,6 +88,20 @@ class Fit:
         Evaluate on the test images after every so many epochs, at least 1, and after the last;
         ``test_`` metrics are missing from the table's other rows. Where few images are trained on,
         testing takes most of the time.
+    schedule : {"constant", "one_cycle", "cosine"} or ByScale
+        What becomes of the learning rate that the model was compiled with, over all updates of the
+        run: it stays; it rises linearly from a 25th of it during the first three tenths of the
+        updates and then falls to 0 along a half-cosine; or it falls so from the start.
+    precise_batch_norm : bool or ByScale
+        True re-estimates the moving statistics of each batch normalisation on the training images
+        before the last test [1]_.
+    trace_every : int, None or ByScale
+        Evaluate after every so many updates, and before the first, on 2,000 training images that
+        are held out for it; the record keeps the trace.
+
+    References
+    ----------
+    .. [1] Y. Wu and J. Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, 2021.
     """
 
     epochs: int | ByScale = 1
@@ -74,6 +109,9 @@ class Fit:
     train_size: int | None | ByScale = None
     shuffle: bool | ByScale = True
     test_every: int | ByScale = 1
+    schedule: str | ByScale = "constant"
+    precise_batch_norm: bool | ByScale = False
+    trace_every: int | None | ByScale = None
 
     def at(self, scale: str) -> "Fit":
         """Return the settings at one scale, checked."""
@@ -89,9 +127,19 @@ class Fit:
             raise ValueError(
                 f"train_size={size!r} at {scale} scale; allowed are None and whole numbers ≥ 10"
             )
-        if not isinstance(chosen.shuffle, bool):
+        for name in ("shuffle", "precise_batch_norm"):
+            value = getattr(chosen, name)
+            if not isinstance(value, bool):
+                raise ValueError(f"{name}={value!r} at {scale} scale; allowed are True and False")
+        if chosen.schedule not in SCHEDULES:
             raise ValueError(
-                f"shuffle={chosen.shuffle!r} at {scale} scale; allowed are True and False"
+                f"schedule={chosen.schedule!r} at {scale} scale; allowed are "
+                f"{', '.join(map(repr, SCHEDULES))}"
+            )
+        every = chosen.trace_every
+        if every is not None and (not _is_whole(every) or every < 1):
+            raise ValueError(
+                f"trace_every={every!r} at {scale} scale; allowed are None and whole numbers ≥ 1"
             )
         return chosen
 
@@ -101,11 +149,12 @@ class Fit:
         What a later version of the course added is left out where it has its default, so that
         older records still count.
         """
-        settings = dict(vars(self))
-        for name in ("shuffle", "test_every"):
-            if settings[name] == getattr(Fit, name):
-                del settings[name]
-        return settings
+        first = ("epochs", "batch_size", "train_size")
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name in first or value != getattr(Fit, name)
+        }
 
 
 @dataclass(frozen=True)
@@ -142,10 +191,12 @@ class Spec:
         Names the file of recorded runs: lower-case letters, digits and hyphens.
     arms : mapping of str to Arm or callable, or ByScale of them
         Name of each arm; a bare callable is an `Arm` with only a `build`.
-    epochs, batch_size, train_size, shuffle, test_every : as in `Fit`
+    epochs, batch_size, train_size, shuffle, test_every, schedule, precise_batch_norm, \
+trace_every : as in `Fit`
         How every arm trains that does not say otherwise.
-    seeds : int, sequence of int, or ByScale of them
-        Either how many seeds (then 0, 1, 2, …), or the seeds themselves, from 0 to 2³² - 1.
+    seeds : int, sequence of int, Stein, or ByScale of them
+        Either how many seeds (then 0, 1, 2, …), or the seeds themselves, from 0 to 2³² - 1; at full
+        scale also how their number is computed from a pilot.
     quick_arms : sequence of str, optional
         Names of the arms of a quick run; by default all.
     metrics : mapping of str to callable
@@ -155,6 +206,10 @@ class Spec:
         Name of each extra column and ``metric(history) -> float``, taken from the history of the
         run: ``history`` is a DataFrame with a row for each epoch, numbered from 1, and columns as
         in the table of a result, from Keras's metrics on.
+    trace_metrics : mapping of str to callable
+        Name of each extra column and ``metric(trace) -> float``, taken from the trace of the run:
+        ``trace`` is a DataFrame with a row for each evaluation, numbered by the updates before it,
+        and the columns ``seconds`` (of training), ``loss`` and ``accuracy``.
     artifacts : mapping of str to callable
         Name of each array that a full-scale run leaves behind in its record, and
         ``artifact(model, split) -> ndarray`` of numbers, taken after the last epoch.
@@ -176,10 +231,14 @@ class Spec:
     train_size: int | None | ByScale = Fit.train_size
     shuffle: bool | ByScale = Fit.shuffle
     test_every: int | ByScale = Fit.test_every
-    seeds: int | Sequence[int] | ByScale = 5
+    schedule: str | ByScale = Fit.schedule
+    precise_batch_norm: bool | ByScale = Fit.precise_batch_norm
+    trace_every: int | None | ByScale = Fit.trace_every
+    seeds: int | Sequence[int] | Stein | ByScale = 5
     quick_arms: Sequence[str] | None = None
     metrics: Mapping[str, Callable] = field(default_factory=dict)
     history_metrics: Mapping[str, Callable] = field(default_factory=dict)
+    trace_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
     exclusive: bool = False
 
@@ -192,16 +251,23 @@ class Spec:
         for scale in data.SCALES:
             self.seeds_at(scale)
             for arm in self.arms_at(scale):
-                self.fit_at(scale, arm)
-        for setting in ("metrics", "history_metrics", "artifacts"):
+                fit = self.fit_at(scale, arm)
+                if self.trace_metrics and fit.trace_every is None:
+                    raise ValueError(
+                        f"trace_metrics={[*self.trace_metrics]!r}: arm {arm!r} has no trace at "
+                        f"{scale} scale; allowed are arms with trace_every"
+                    )
+        for setting in ("metrics", "history_metrics", "trace_metrics", "artifacts"):
             for column, function in getattr(self, setting).items():
                 if column in _TAKEN or not callable(function):
                     raise ValueError(
                         f"{setting}: {column!r}={function!r}; allowed are functions, under any "
                         f"name but {', '.join(_TAKEN)}"
                     )
-        for column in self.metrics.keys() & self.history_metrics.keys():
-            raise ValueError(f"history_metrics: {column!r} is the name of a metric already")
+        columns = [*self.metrics, *self.history_metrics, *self.trace_metrics]
+        for column in columns:
+            if columns.count(column) > 1:
+                raise ValueError(f"metrics: {column!r} is the name of two of them")
 
     def arms_at(self, scale: str) -> dict[str, Arm]:
         """Return the arms at one scale, checked."""
@@ -229,8 +295,18 @@ class Spec:
         return made
 
     def seeds_at(self, scale: str) -> tuple[int, ...]:
-        """Return the seeds at one scale, checked."""
+        """Return the seeds at one scale, checked: those of the pilot where there is one."""
         given = _at(self.seeds, scale)
+        if isinstance(given, Stein):
+            whole = all(map(_is_whole, given))
+            if scale == "quick" or not (
+                whole and given.first >= 0 and 5 <= given.pilot <= given.cap
+            ):
+                raise ValueError(
+                    f"seeds={given!r} at {scale} scale; allowed is, at full scale alone, a pilot "
+                    "of at least 5 seeds and a cap no lower than that"
+                )
+            given = range(given.first, given.first + given.pilot)
         try:
             seeds = tuple(range(given) if _is_whole(given) else map(operator.index, given))
         except TypeError:

@@ -3,6 +3,7 @@
 import datetime
 import functools
 import gc
+import math
 import os
 import platform
 import signal
@@ -20,7 +21,7 @@ from joblib.externals.loky import process_executor
 
 from utils import data
 from utils.evidence import artifacts
-from utils.experiments import traced
+from utils.experiments import fitting, traced
 from utils.experiments.quiet_keras import keras, tf
 from utils.experiments.spec import Arm, Fit, RunError
 
@@ -30,6 +31,8 @@ from utils.experiments.spec import Arm, Fit, RunError
 PROTOCOL = 1
 
 _TEST_BATCH = 1_000
+# Updates from one return to Python to the next.
+_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Job:
         Settings that stand for one scale.
     scale : {"quick", "full"}
         The scale whose images it trains on.
-    metrics, history_metrics, artifacts : mapping of str to callable
+    metrics, history_metrics, trace_metrics, artifacts : mapping of str to callable
         As of an experiment.
     build_hash : str, optional
         Of `traced.hash_of`; where it is given, the run may train a model that an earlier one
@@ -62,6 +65,7 @@ class Job:
     scale: str
     metrics: Mapping[str, Callable] = field(default_factory=dict)
     history_metrics: Mapping[str, Callable] = field(default_factory=dict)
+    trace_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
     build_hash: str | None = None
 
@@ -106,11 +110,16 @@ def _train(job: Job) -> dict:
     split = data.load_mnist(job.scale).split(job.seed, job.fit.train_size)
     if job.arm.prepare is not None:
         split = job.arm.prepare(split, np.random.default_rng(job.seed))
+    split, held = fitting.hold_out(split, job.fit, job.seed)
     clear_session()
     keras.utils.set_random_seed(job.seed)
     with traced.watch_draws() as draws:
         built = build(job.arm)
     built.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
+    fitting.set_schedule(built, job.fit, len(split.x_train))
+    if job.scale == "full" and job.fit.trace_every is None and not job.history_metrics:
+        # The same numbers in less time; where the seconds count, all runs must pay alike.
+        built.steps_per_execution = _STEPS
     targets = job.arm.targets or (lambda labels: labels)
     train = split.x_train, targets(split.y_train)
     test = split.x_test, targets(split.y_test)
@@ -118,15 +127,17 @@ def _train(job: Job) -> dict:
     alike = job.build_hash, job.fit.batch_size, *kinds
     lease = traced.Lease(built, None if draws.own or job.build_hash is None else alike)
     model = lease.model
+    trace = held and fitting.Trace(held, targets, job.fit.trace_every)
     start = time.perf_counter()
-    epochs = _fit(model, train, test, job)
+    epochs = _fit(model, train, test, job, trace)
     seconds = time.perf_counter() - start
     lease.trained()
-    metrics = _metrics(model, split, epochs, job)
+    metrics = _metrics(model, split, epochs, trace, job)
     packed = {
         name: artifacts.pack(name, artifact(model, split))
         for name, artifact in job.artifacts.items()
     }
+    correct = _correct(model, split) if job.scale == "full" else None
     lease.give_back()
     return {
         "arm": job.name,
@@ -147,12 +158,16 @@ def _train(job: Job) -> dict:
             "numpy": np.__version__,
         },
         **({"kept": packed} if packed else {}),
+        **({"trace": trace.rows} if trace else {}),
+        **({"correct": correct} if correct else {}),
     }
 
 
-def _fit(model: keras.Model, train: tuple, test: tuple, job: Job) -> list[dict]:
+def _fit(
+    model: keras.Model, train: tuple, test: tuple, job: Job, trace: fitting.Trace | None
+) -> list[dict]:
     """Train for all epochs, and return the metrics of each with its seconds of training."""
-    watch = _Watch()
+    watch = _Watch(trace)
     x, y = train
     orders = np.random.default_rng((job.seed, 1))
     epochs = []
@@ -161,29 +176,44 @@ def _fit(model: keras.Model, train: tuple, test: tuple, job: Job) -> list[dict]:
             # Once it is seeded, Keras shuffles in every epoch alike. So the images are dealt anew.
             order = orders.permutation(len(x))
             x, y = x[order], y[order]
-        tested = (epoch + 1) % job.fit.test_every == 0 or epoch + 1 == job.fit.epochs
+        last = epoch + 1 == job.fit.epochs
+        recalibrated = last and job.fit.precise_batch_norm
+        tested = (epoch + 1) % job.fit.test_every == 0 or last
         history = model.fit(
             x,
             y,
             initial_epoch=epoch,
             epochs=epoch + 1,
             batch_size=job.fit.batch_size,
-            validation_data=test if tested else None,
+            validation_data=test if tested and not recalibrated else None,
             validation_batch_size=_TEST_BATCH,
             shuffle=job.fit.shuffle,
-            callbacks=[watch],
+            callbacks=[*([trace] if trace else []), watch],
             verbose=0,
         ).history
         metrics = {_column(metric): float(values[0]) for metric, values in history.items()}
+        if recalibrated:
+            fitting.recalibrate(model, x[orders.permutation(len(x))[: fitting.MOST_FOR_STATISTICS]])
+            found = model.evaluate(*test, batch_size=_TEST_BATCH, verbose=0, return_dict=True)
+            metrics |= {f"test_{metric}": value for metric, value in found.items()}
         epochs.append({**metrics, "seconds": round(watch.seconds[epoch], 3)})
     return epochs
 
 
-def _metrics(model: keras.Model, split: data.Split, epochs: list[dict], job: Job) -> dict:
-    """Take the metrics of the trained model and of its history."""
+def _metrics(
+    model: keras.Model,
+    split: data.Split,
+    epochs: list[dict],
+    trace: fitting.Trace | None,
+    job: Job,
+) -> dict:
+    """Take the metrics of the trained model, of its history and of its trace."""
     history = pd.DataFrame(epochs, index=pd.RangeIndex(1, len(epochs) + 1, name="epoch"))
     takes = {name: functools.partial(take, model, split) for name, take in job.metrics.items()}
     takes |= {name: functools.partial(take, history) for name, take in job.history_metrics.items()}
+    if trace:
+        rows = trace_table(trace.rows)
+        takes |= {name: functools.partial(take, rows) for name, take in job.trace_metrics.items()}
     taken = {}
     for column, take in takes.items():
         if column in epochs[-1]:
@@ -193,6 +223,21 @@ def _metrics(model: keras.Model, split: data.Split, epochs: list[dict], job: Job
             raise FloatingPointError(f"its metric {column!r} is {value}")
         taken[column] = value
     return taken
+
+
+def trace_table(rows: list) -> pd.DataFrame:
+    """Turn the trace of a record into the table that `trace_metrics` are given."""
+    columns = ["update", "seconds", "loss", "accuracy"]
+    return pd.DataFrame(rows, columns=columns).set_index("update")
+
+
+def _correct(model: keras.Model, split: data.Split) -> dict | None:
+    """Say of each test image whether its answer is right; None where there are no ten classes."""
+    if math.prod(model.output_shape[1:]) != 10:
+        return None
+    outputs = model.predict(split.x_test, batch_size=_TEST_BATCH, verbose=0)
+    right = fitting.classes_of(outputs) == split.y_test
+    return artifacts.pack("correct", np.packbits(right))
 
 
 @functools.cache
@@ -216,24 +261,28 @@ def _prepare_process() -> None:
 class _Watch(keras.callbacks.Callback):
     """Times each epoch's training, and stops a run in which a metric is no longer a number."""
 
-    def __init__(self):
+    def __init__(self, trace: fitting.Trace | None = None):
         super().__init__()
         self.seconds: list[float] = []
         self._start = self._end = None
+        self._trace = trace
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._start, self._end = time.perf_counter(), None
+        self._start, self._end = time.perf_counter() - self._looked(), None
 
     def on_test_begin(self, logs=None):
         if self._end is None:  # The evaluation at the end of an epoch is not training.
             self._end = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append((self._end or time.perf_counter()) - self._start)
+        self.seconds.append((self._end or time.perf_counter()) - self._start - self._looked())
         for metric, value in logs.items():
             if not np.isfinite(value):
                 name = _column(metric)
                 raise FloatingPointError(f"its {name} is {value} after epoch {epoch + 1}")
+
+    def _looked(self) -> float:
+        return self._trace.spent if self._trace else 0.0
 
 
 def _column(metric: str) -> str:

@@ -411,9 +411,10 @@ def sweep(
         Draw all metrics in one panel; their labels are then the names of the lines.
     ylabel : str
         Label of that panel, or of that of a `metrics` with numbers; its ending counts.
-    spread : {"interval", "range"}
-        Bars from end to end of the 95 % interval; or from the lowest to the highest run, where
-        runs fail at some settings and an interval would reach beyond what is possible.
+    spread : {"interval", "band", "range"}
+        Bars from end to end of the 95 % interval, or these joined to a band along the line; or bars
+        from the lowest to the highest run, where runs fail at some settings and an interval would
+        reach beyond what is possible.
     log : bool
         Whether the setting's axis is logarithmic.
     marks : mapping of str to float, optional
@@ -426,8 +427,8 @@ def sweep(
     ValueError
         As for `compare`; or when no arm fits `arms`.
     """
-    if spread not in ("interval", "range"):
-        raise ValueError(f"spread={spread!r}; allowed are 'interval' and 'range'")
+    if spread not in ("interval", "band", "range"):
+        raise ValueError(f"spread={spread!r}; allowed are 'interval', 'band' and 'range'")
     frame, label = runs_of(result, label)
     panels: dict[str, list] = {}  # For each panel its lines: name, axis, (x, metric, arm) each.
     if isinstance(metrics, Mapping) and not all(isinstance(key, str) for key in metrics):
@@ -730,12 +731,17 @@ def _series_line(
     ]
     values = np.array([each.value for each in found])
     axes.plot(settings, values, markersize=5, label=name, **look)
+    banded = spread == "band" and all(each.runs >= FEWEST_FOR_INTERVAL for each in found)
+    if banded:
+        ends = zip(*(each.interval() for each in found), strict=True)
+        axes.fill_between(settings, *ends, color=look["color"], alpha=0.2, linewidth=0)
     for (setting, metric, arm), each in zip(points, found, strict=True):
         runs = axis.drawn(by_seed(frame, metric, arm, baseline))
         if spread == "range":
             axes.vlines(setting, runs.min(), runs.max(), color=look["color"], alpha=0.6)
         elif each.runs >= FEWEST_FOR_INTERVAL:
-            axes.vlines(setting, *each.interval(), color=look["color"], alpha=0.6)
+            if not banded:
+                axes.vlines(setting, *each.interval(), color=look["color"], alpha=0.6)
         else:
             dots = look | {"linestyle": "none", "alpha": 0.45}
             axes.plot([setting] * len(runs), runs, markersize=3, **dots)

@@ -63,13 +63,14 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
     for name, settlement in settled.items():
         if isinstance(settlement, str):
             claim = claims.load_ledger()[settlement]
-            if claim.exact is None:
+            if "exact" not in claim.kind:
                 raise ValueError(f"settled[{name!r}]={settlement!r}; the claim has no exact part")
         else:
             claim = settlement.claim
             texts |= {f"{name}-{scale}": settlement.summary(scale) for scale in ("quick", "full")}
-        if claim.exact is not None:
-            texts[f"{name}-exact"] = claim.exact["verdict"]
+        if "exact" in claim.kind:
+            exact = [part.exact for part in claim.parts if isinstance(part, claims.Exact)]
+            texts[f"{name}-exact"] = str(claims.join(exact))
     for name, names in parts.items():
         names, compared = list(names), settled[name].claim.comparisons
         if len(names) != len(compared):

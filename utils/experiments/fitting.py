@@ -1,0 +1,198 @@
+"""What a run's training may need beside Keras's `fit`: schedules, exact statistics, a trace."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from utils import data
+from utils.experiments.quiet_keras import keras, tf
+from utils.experiments.spec import Fit
+
+# Held out of the training images, for a trace to be taken on.
+HELD_OUT = 2_000
+
+_WARM_UP, _START = 0.3, 1 / 25
+# As many as the mean and variance of a channel need; more would only take longer.
+MOST_FOR_STATISTICS = 10_000
+_BATCH = 1_000
+
+
+def hold_out(split: data.Split, fit: Fit, seed: int) -> tuple[data.Split, data.Split | None]:
+    """Take the images for a trace out of the training images, where there is to be one.
+
+    Parameters
+    ----------
+    split : utils.data.Split
+        At least 2,001 training images.
+    fit : Fit
+        Settings that stand for one scale.
+    seed : int
+        Draws the images.
+
+    Returns
+    -------
+    split : utils.data.Split
+        What is left to train on, with the same test images.
+    held : utils.data.Split or None
+        The same, with the held-out images in the place of the test images.
+
+    Raises
+    ------
+    ValueError
+        When there are not enough training images.
+    """
+    if fit.trace_every is None:
+        return split, None
+    held = data.hold_out(split, np.random.default_rng((seed, 2)), HELD_OUT)
+    return held.replace(x_test=split.x_test, y_test=split.y_test), held
+
+
+def set_schedule(model: keras.Model, fit: Fit, images: int) -> None:
+    """Let the learning rate of a compiled model change over the updates of a run.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled with the learning rate that the schedule starts from or rises to.
+    fit : Fit
+        Settings that stand for one scale.
+    images : int
+        Training images of an epoch.
+
+    Raises
+    ------
+    ValueError
+        When the model was compiled with a schedule of its own.
+
+    Notes
+    -----
+    One cycle rises linearly and falls along a half-cosine to 0 [1]_; both are Keras's
+    ``CosineDecay``.
+
+    References
+    ----------
+    .. [1] L. N. Smith and N. Topin, "Super-convergence: very fast training of neural networks
+       using large learning rates", arXiv:1708.07120, 2017.
+    """
+    if fit.schedule == "constant":
+        return
+    optimizer = model.optimizer
+    if not isinstance(optimizer._learning_rate, keras.Variable):
+        raise ValueError(
+            f"schedule={fit.schedule!r}: the model was compiled with the learning rate "
+            f"{optimizer._learning_rate!r}; allowed is a number"
+        )
+    peak = float(optimizer.learning_rate.numpy())
+    updates = fit.epochs * math.ceil(images / fit.batch_size)
+    warm = round(_WARM_UP * updates) if fit.schedule == "one_cycle" else 0
+    # Updates count from 0, so the last one is not at 0 yet.
+    optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
+        peak * _START if warm else peak,
+        decay_steps=updates - warm,
+        warmup_target=peak if warm else None,
+        warmup_steps=warm,
+    )
+
+
+def recalibrate(model: keras.Model, images: np.ndarray) -> None:
+    """Set the moving statistics of each batch normalisation to those of training images.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Sequential, or a graph of layers that are used once.
+    images : ndarray, shape (n, height, width, channels)
+        Training images, some thousands.
+
+    Notes
+    -----
+    From the first layer to the last, so that each sees what it will see at inference [1]_.
+
+    References
+    ----------
+    .. [1] Y. Wu and J. Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, 2021.
+    """
+    for layer in model._flatten_layers():
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        before = keras.Model(model.inputs, layer.input)
+        sums = []
+        for start in range(0, len(images), _BATCH):
+            values = np.asarray(before([images[start : start + _BATCH]], training=False), float)
+            axes = tuple(range(values.ndim - 1))
+            sums.append([values.sum(axes), (values**2).sum(axes), values[..., 0].size])
+        total, squares, count = (sum(each) for each in zip(*sums, strict=True))
+        mean = total / count
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(np.maximum(squares / count - mean**2, 0))
+
+
+class Trace(keras.callbacks.Callback):
+    """Evaluates a model on held-out images after every so many updates.
+
+    Parameters
+    ----------
+    held : utils.data.Split
+        Its test images are the held-out ones.
+    targets : callable
+        As of an `Arm`.
+    every : int
+        Updates from one evaluation to the next.
+
+    Attributes
+    ----------
+    rows : list of [int, float, float, float]
+        Updates so far, seconds of training so far, loss and accuracy.
+    spent : float
+        Seconds that evaluating took so far.
+    """
+
+    def __init__(self, held: data.Split, targets: Callable, every: int):
+        super().__init__()
+        self.rows, self.spent = [], 0.0
+        self._images = tf.constant(held.x_test)
+        self._targets = tf.constant(targets(held.y_test))
+        self._labels = held.y_test
+        self._every = every
+        self._updates, self._trained = 0, 0.0
+
+    def set_model(self, model):  # noqa: D102
+        super().set_model(model)
+        if not self.rows:
+            self._outputs = tf.function(lambda images: model(images, training=False))
+            self._outputs(self._images)  # Tracing it is not training, and not a later row's.
+            self._look()
+
+    def on_train_batch_begin(self, batch, logs=None):  # noqa: D102
+        self._begun = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):  # noqa: D102
+        now = time.perf_counter()
+        self._trained += now - self._begun
+        self._updates += 1
+        if self._updates % self._every == 0:
+            self._look()
+            self.spent += time.perf_counter() - now
+
+    def _look(self):
+        outputs = self._outputs(self._images)
+        loss = float(self.model.compute_loss(y=self._targets, y_pred=outputs, training=False))
+        right = classes_of(np.asarray(outputs)) == self._labels
+        self.rows.append([self._updates, round(self._trained, 4), loss, float(right.mean())])
+
+
+def classes_of(outputs: np.ndarray) -> np.ndarray:
+    """Return the class with the largest output for each image.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n, ..., classes)
+        With axes of length 1 between.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    return outputs.reshape(len(outputs), -1).argmax(axis=1)
