@@ -50,6 +50,22 @@ def runs_of(metric="test_accuracy", scale="full", /, **arms):
     )
 
 
+def record_of(experiment, arm, seed, accuracy, fingerprint, seconds=1.0):
+    """Make the line of one run with one epoch, as a file of records has it."""
+    return {
+        "experiment": experiment,
+        "arm": arm,
+        "seed": seed,
+        "train_size": 60_000,
+        "test_size": 10_000,
+        "parameters": 1,
+        "epochs": [{"test_accuracy": accuracy, "seconds": 1.0}],
+        "measures": {},
+        "seconds": seconds,
+        "fingerprint": fingerprint,
+    }
+
+
 def numbers_of(record):
     """Return the metrics of each epoch of a record and all else of it, but for what are times."""
     found = {

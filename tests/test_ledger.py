@@ -10,6 +10,7 @@ import re
 import nbformat
 import pandas as pd
 import pytest
+from helpers import record_of
 
 from utils import paths
 from utils.evidence import export, forest, ledger, records, statistics
@@ -22,18 +23,7 @@ PRINT = {"model": "m1", "compile": "c1", "fit": "f1", "data": "d1", "measures": 
 
 
 def record(arm, seed, accuracy, **changed):
-    return {
-        "experiment": EXPERIMENT,
-        "arm": arm,
-        "seed": seed,
-        "train_size": 60_000,
-        "test_size": 10_000,
-        "parameters": 1,
-        "epochs": [{"test_accuracy": accuracy, "seconds": 1.0}],
-        "measures": {},
-        "seconds": 90.0,
-        "fingerprint": {**PRINT, **changed},
-    }
+    return record_of(EXPERIMENT, arm, seed, accuracy, {**PRINT, **changed}, seconds=90.0)
 
 
 def several(arm, base, step=0.001, seeds=3, **changed):

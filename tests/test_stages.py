@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import simulations
+from helpers import record_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -31,18 +32,7 @@ def required(arms=ARMS, pilot=PILOT, **changed):
 
 
 def record(arm, seed, accuracy):
-    return {
-        "experiment": EXPERIMENT,
-        "arm": arm,
-        "seed": seed,
-        "train_size": 60_000,
-        "test_size": 10_000,
-        "parameters": 1,
-        "epochs": [{"test_accuracy": accuracy, "seconds": 1.0}],
-        "measures": {},
-        "seconds": 1.0,
-        "fingerprint": PRINT,
-    }
+    return record_of(EXPERIMENT, arm, seed, accuracy, PRINT)
 
 
 def write(file, differences, first=FIRST, base=0.9):
