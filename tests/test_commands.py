@@ -73,6 +73,11 @@ def calls(folder):
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
+def names_in(requirements):
+    text = (ROOT / requirements).read_text(encoding="utf-8")
+    return re.findall(r"^([\w.-]+)", text, re.M)
+
+
 @needs_make
 def test_make_alone_lists_every_target(project):
     done = make(project)
@@ -150,6 +155,46 @@ def test_dask_is_installed_once_and_only_for_what_needs_it(project):
     os.utime(project / "requirements-cluster.txt", (later, later))
     assert make(project, "test").returncode == 0
     assert calls(project)[-2] == dask and calls(project)[-1].startswith("-m pytest ")
+
+
+@needs_make
+def test_what_checks_the_style_is_installed_only_where_it_does(project):
+    tools = "-m pip install --quiet -r requirements-lint.txt -c constraints.txt"
+    for target in ("book", "test", "check"):
+        assert make(project, target).returncode == 0
+    assert tools not in calls(project)
+    for _ in range(2):
+        assert make(project, "lint").returncode == 0
+        assert calls(project)[-1].startswith("-m pre_commit run --all-files")
+    assert calls(project).count(tools) == 1
+
+
+def test_what_checks_the_style_is_pinned_and_each_hook_is_one_of_its_programs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert {repo["repo"] for repo in hooks} == {"local", "meta"}  # Nothing is fetched.
+    wanted = set(names_in("requirements-lint.txt"))
+    assert wanted <= set(names_in("constraints.txt"))
+    programs = {
+        hook["entry"].split()[0] for repo in hooks for hook in repo["hooks"] if "entry" in hook
+    }
+    assert programs == {f".venv/bin/{name}" for name in wanted - {"pre-commit"}}
+
+
+@needs_make
+def test_coverage_ends_as_the_tests_do(project):
+    assert make(project, "coverage", "TESTS=tests/a.py").returncode == 0
+    assert [call.split()[2] for call in calls(project)[-4:]] == [
+        "erase",
+        "run",
+        "combine",
+        "report",
+    ]
+    assert calls(project)[-3].endswith(" tests/a.py")
+    python = project / ".venv" / "bin" / "python"
+    script = python.read_text(encoding="utf-8")
+    python.write_text(script.replace("esac", "esac\n[ $3 != run ]"), encoding="utf-8")
+    assert make(project, "coverage").returncode != 0
+    assert [call.split()[2] for call in calls(project)[-2:]] == ["combine", "report"]
 
 
 @needs_make
