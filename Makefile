@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
 .PHONY: help install book serve test test-fast test-pythons coverage results notebooks bench check lint \
-  lock clean
+  audit sphinx lock clean
 
 help:  ## list these commands
 	@echo 'Convolution, Tested: what you can do here'
@@ -99,6 +99,17 @@ check: $(STAMP)  ## say whether this machine has what the course needs
 # The same in a commit, after `.venv/bin/pre-commit install`.
 lint: $(LINT)  ## check style, spelling and workflows (.pre-commit-config.yaml)
 	$(RUN) -m pre_commit run --all-files --show-diff-on-failure
+
+# In an environment of its own, and --strict: a package that PyPI is not asked about, or does not know,
+# would be passed over, and with no way to PyPI all of them are.
+audit:  ## ask PyPI whether a version in constraints.txt has a known weakness
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3'
+	.venv-audit/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --no-deps -r constraints.txt
+
+# The way out, should Jupyter Book 1 end.
+sphinx: $(STAMP)  ## rehearse building the book with Sphinx alone, in _build/sphinx
+	$(RUN) -m utils.commands.book --plain
 
 lock: $(STAMP)  ## renew constraints.txt from pyproject.toml and the requirements
 	$(RUN) -m pip install --quiet uv

@@ -181,6 +181,14 @@ def test_what_checks_the_style_is_pinned_and_each_hook_is_one_of_its_programs():
 
 
 @needs_make
+def test_an_audit_that_reaches_nothing_fails_and_leaves_the_environment_alone(project):
+    assert make(project, "audit").returncode == 0
+    assert not (project / ".venv").exists()
+    # Without --strict pip-audit passes over what PyPI does not answer for.
+    assert re.match(r"-m pip_audit --strict .*-r constraints\.txt$", calls(project)[-1])
+
+
+@needs_make
 def test_coverage_ends_as_the_tests_do(project):
     assert make(project, "coverage", "TESTS=tests/a.py").returncode == 0
     assert [call.split()[2] for call in calls(project)[-4:]] == [
