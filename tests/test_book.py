@@ -174,6 +174,13 @@ def test_whatever_is_broken_on_a_page_is_said_and_fails_the_build(small, capfd):
 
 
 @pytest.mark.browser
+def test_a_script_that_nobody_knows_fails_the_build(small, capfd):
+    write(small / "chapters" / "one.md", "# One\n\n<script>steal()</script>\n\n[](two.ipynb)\n")
+    assert book.build(small) == 1
+    assert re.search(r"chapters/one: a script that .* 'steal\(\)'", capfd.readouterr().err)
+
+
+@pytest.mark.browser
 def test_a_page_that_is_not_there_fails_the_build(small, capfd):
     (small / "chapters" / "two.ipynb").unlink()
     write(small / "chapters" / "one.md", "# One\n")

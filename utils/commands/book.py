@@ -1,4 +1,4 @@
-"""Builds the book, and checks that every page of the table of contents is there.
+"""Builds the book, checks that every page of the table of contents is there, and guards the pages.
 
 ``python -m utils.commands.book`` is what ``make book`` runs.
 
@@ -104,7 +104,7 @@ def build(source=ROOT, output=None, *, plain=False):
     Returns
     -------
     int
-        Exit status: 0 if there was no warning and every page exists.
+        Exit status: 0 if there was no warning, every page exists, and `policy` knows each script.
 
     Notes
     -----
@@ -143,7 +143,13 @@ def build(source=ROOT, output=None, *, plain=False):
             file=sys.stderr,
         )
         return 1
-    return 0
+    # What only needs the names of pages should import neither the ledger nor the widgets.
+    from utils.commands import policy
+
+    unknown = policy.write(html)
+    for complaint in unknown:
+        print(complaint, file=sys.stderr)
+    return int(bool(unknown))
 
 
 def main(arguments=None):
