@@ -62,8 +62,12 @@ serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
+# What `make test`, `test-fast` and `coverage` add to every seed of quick runs.
+SEED ?= $(MNIST_SEED)
+test test-fast coverage: export MNIST_SEED := $(SEED)
+
 # Two test files or notebooks at a time, each whole.
-test: $(CLUSTER)  ## run every test and every notebook, at quick scale
+test: $(CLUSTER)  ## run every test and every notebook, at quick scale (with other seeds: SEED=n)
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder --durations=10
 
 test-fast: $(STAMP)  ## run the tests that need no notebook, no browser, no cluster and no long training

@@ -36,7 +36,7 @@ sys.version_info = tuple(map(int, '$VERSION'.split('.')))
 platform.python_version = lambda: '$VERSION'
 exec(sys.argv[1])" "$2" ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-  *) echo "$@" >>calls ;;
+  *) echo "$@" >>calls; echo "$MNIST_SEED" >seed ;;
 esac
 """
 
@@ -155,6 +155,15 @@ def test_dask_is_installed_once_and_only_for_what_needs_it(project):
     os.utime(project / "requirements-cluster.txt", (later, later))
     assert make(project, "test").returncode == 0
     assert calls(project)[-2] == dask and calls(project)[-1].startswith("-m pytest ")
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["test", "test-fast", "coverage"])
+def test_seeds_are_moved_for_tests_and_for_nothing_else(project, target):
+    clean = {"MNIST_SEED": ""}
+    for arguments, seed in (([target], ""), ([target, "SEED=7"], "7"), (["book", "SEED=7"], "")):
+        assert make(project, *arguments, **clean).returncode == 0
+        assert (project / "seed").read_text(encoding="utf-8") == f"{seed}\n"
 
 
 @needs_make
@@ -322,19 +331,20 @@ def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
 
 @pytest.mark.kernel
 def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path, monkeypatch):
-    names = "SCALE", "CLAIM", "SCHEDULER", "JOBS", "PROGRESS"
+    names = "SCALE", "CLAIM", "SCHEDULER", "JOBS", "PROGRESS", "SEED"
     path = write(
         tmp_path / "a.ipynb", f"import os\n[os.environ.get(f'MNIST_{{n}}') for n in {names}]"
     )
     before = path.read_bytes()
     monkeypatch.setenv("MNIST_SCHEDULER", "tcp://other:1")
+    monkeypatch.setenv("MNIST_SEED", "7")
     for given, expected in (
         (("max-or-mean", "tcp://host:8786", 3, "terminal"),) * 2,
         ((), (None, None, "1", "none")),
     ):
         notebook, _ = notebooks.execute(path, "full", *given)
         said = notebook.cells[0].outputs[0].data["text/plain"]
-        assert said == repr(["full", *(each and str(each) for each in expected)])
+        assert said == repr(["full", *(each and str(each) for each in expected), None])
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="scale='medium'"):
         notebooks.execute(path, "medium")
