@@ -13,13 +13,15 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 STAMP := $(VENV)/installed
 CLUSTER := $(VENV)/cluster-installed
+LINT := $(VENV)/lint-installed
 HTML := _build/html
 
 PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve test test-fast test-pythons results notebooks bench check lint lock clean
+.PHONY: help install book serve test test-fast test-pythons coverage results notebooks bench check lint \
+  audit sphinx lock clean
 
 help:  ## list these commands
 	@echo 'Convolution, Tested: what you can do here'
@@ -45,6 +47,11 @@ $(CLUSTER): $(STAMP) requirements-cluster.txt
 	$(RUN) -m pip install --quiet -r requirements-cluster.txt $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 	@touch $@
 
+# What looks at the style: nobody who only reads or runs the course needs it.
+$(LINT): $(STAMP) requirements-lint.txt
+	$(RUN) -m pip install --quiet -r requirements-lint.txt $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+	@touch $@
+
 install: $(STAMP)  ## make the environment, and nothing else
 
 book: $(STAMP)  ## build the book from the committed outputs
@@ -55,12 +62,21 @@ serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
+# What `make test`, `test-fast` and `coverage` add to every seed of quick runs.
+SEED ?= $(MNIST_SEED)
+test test-fast coverage: export MNIST_SEED := $(SEED)
+
 # Two test files or notebooks at a time, each whole.
-test: $(CLUSTER)  ## run every test and every notebook, at quick scale
+test: $(CLUSTER)  ## run every test and every notebook, at quick scale (with other seeds: SEED=n)
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder --durations=10
 
 test-fast: $(STAMP)  ## run the tests that need no notebook, no browser, no cluster and no long training
 	$(RUN) -m pytest -n 2 --no-loadscope-reorder tests -m "not (browser or cluster or kernel or training)"
+
+coverage: $(CLUSTER)  ## run every test and notebook, and print how much of utils that runs (some: TESTS=path)
+	$(RUN) -m coverage erase
+	status=0; $(RUN) -m coverage run -m pytest -n 2 --no-loadscope-reorder $(TESTS) || status=$$?; \
+	  $(RUN) -m coverage combine --quiet && $(RUN) -m coverage report && exit $$status
 
 results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## train the recorded runs on 60,000 images; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address; only say what: PLAN=1)
 	$(RUN) -m utils.commands.notebooks $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(PLAN),--plan)
@@ -84,15 +100,27 @@ bench: $(STAMP)  ## measure the speed of the parts that take time
 check: $(STAMP)  ## say whether this machine has what the course needs
 	@$(RUN) -m utils.commands.check
 
-lint: $(STAMP)  ## check the style of the code
-	$(RUN) -m ruff check .
+# The same in a commit, after `.venv/bin/pre-commit install`.
+lint: $(LINT)  ## check style, spelling and workflows (.pre-commit-config.yaml)
+	$(RUN) -m pre_commit run --all-files --show-diff-on-failure
+
+# In an environment of its own, and --strict: a package that PyPI is not asked about, or does not know,
+# would be passed over, and with no way to PyPI all of them are.
+audit:  ## ask PyPI whether a version in constraints.txt has a known weakness
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3'
+	.venv-audit/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --no-deps -r constraints.txt
+
+# The way out, should Jupyter Book 1 end.
+sphinx: $(STAMP)  ## rehearse building the book with Sphinx alone, in _build/sphinx
+	$(RUN) -m utils.commands.book --plain
 
 lock: $(STAMP)  ## renew constraints.txt from pyproject.toml and the requirements
 	$(RUN) -m pip install --quiet uv
-	$(RUN) -m uv pip compile requirements.txt requirements-cluster.txt --universal \
-	  --python-version 3.10 --upgrade \
+	$(RUN) -m uv pip compile requirements.txt requirements-cluster.txt requirements-lint.txt \
+	  --universal --python-version 3.10 --upgrade \
 	  --no-emit-package convolution-tested --no-header --no-annotate -o constraints.txt
 
 clean:  ## remove the built book and the caches (the environment stays)
-	rm -rf _build .pytest_cache .hypothesis .ruff_cache
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache .coverage .coverage.*
 	find . -path ./$(VENV) -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +

@@ -149,12 +149,35 @@ BROKEN = {
 
 
 @pytest.mark.browser
+def test_sphinx_alone_builds_the_same_pages_and_leaves_no_settings(small, capfd):
+    assert book.build(small) == 0 == book.build(small, plain=True), capfd.readouterr()
+    assert not (small / "conf.py").exists()
+    built, plain = small / "_build" / "html", small / "_build" / "sphinx"
+    for name in ("index", "chapters/one", "chapters/two"):
+        assert (plain / f"{name}.html").read_bytes() == (built / f"{name}.html").read_bytes()
+    with (small / "chapters" / "one.md").open("a", encoding="utf-8") as page:
+        page.write("\n[](nowhere.md)\n")
+    assert book.build(small, plain=True) != 0
+    write(small / "conf.py", "mine = 1")
+    with pytest.raises(FileExistsError, match="conf.py"):
+        book.build(small, plain=True)
+    assert (small / "conf.py").read_text(encoding="utf-8") == "mine = 1"
+
+
+@pytest.mark.browser
 def test_whatever_is_broken_on_a_page_is_said_and_fails_the_build(small, capfd):
     write(small / "chapters" / "one.md", "\n\n".join(["# One", "[](two.ipynb)", *BROKEN]) + "\n")
     assert book.build(small) != 0
     warnings = [line for line in capfd.readouterr().err.splitlines() if "WARNING" in line]
     for complaint in BROKEN.values():
         assert any(complaint in line for line in warnings), complaint
+
+
+@pytest.mark.browser
+def test_a_script_that_nobody_knows_fails_the_build(small, capfd):
+    write(small / "chapters" / "one.md", "# One\n\n<script>steal()</script>\n\n[](two.ipynb)\n")
+    assert book.build(small) == 1
+    assert re.search(r"chapters/one: a script that .* 'steal\(\)'", capfd.readouterr().err)
 
 
 @pytest.mark.browser

@@ -36,7 +36,7 @@ sys.version_info = tuple(map(int, '$VERSION'.split('.')))
 platform.python_version = lambda: '$VERSION'
 exec(sys.argv[1])" "$2" ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-  *) echo "$@" >>calls ;;
+  *) echo "$@" >>calls; echo "$MNIST_SEED" >seed ;;
 esac
 """
 
@@ -71,6 +71,11 @@ def make(folder, *arguments, **environment):
 def calls(folder):
     path = folder / "calls"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def names_in(requirements):
+    text = (ROOT / requirements).read_text(encoding="utf-8")
+    return re.findall(r"^([\w.-]+)", text, re.M)
 
 
 @needs_make
@@ -150,6 +155,63 @@ def test_dask_is_installed_once_and_only_for_what_needs_it(project):
     os.utime(project / "requirements-cluster.txt", (later, later))
     assert make(project, "test").returncode == 0
     assert calls(project)[-2] == dask and calls(project)[-1].startswith("-m pytest ")
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["test", "test-fast", "coverage"])
+def test_seeds_are_moved_for_tests_and_for_nothing_else(project, target):
+    clean = {"MNIST_SEED": ""}
+    for arguments, seed in (([target], ""), ([target, "SEED=7"], "7"), (["book", "SEED=7"], "")):
+        assert make(project, *arguments, **clean).returncode == 0
+        assert (project / "seed").read_text(encoding="utf-8") == f"{seed}\n"
+
+
+@needs_make
+def test_what_checks_the_style_is_installed_only_where_it_does(project):
+    tools = "-m pip install --quiet -r requirements-lint.txt -c constraints.txt"
+    for target in ("book", "test", "check"):
+        assert make(project, target).returncode == 0
+    assert tools not in calls(project)
+    for _ in range(2):
+        assert make(project, "lint").returncode == 0
+        assert calls(project)[-1].startswith("-m pre_commit run --all-files")
+    assert calls(project).count(tools) == 1
+
+
+def test_what_checks_the_style_is_pinned_and_each_hook_is_one_of_its_programs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert {repo["repo"] for repo in hooks} == {"local", "meta"}  # Nothing is fetched.
+    wanted = set(names_in("requirements-lint.txt"))
+    assert wanted <= set(names_in("constraints.txt"))
+    programs = {
+        hook["entry"].split()[0] for repo in hooks for hook in repo["hooks"] if "entry" in hook
+    }
+    assert programs == {f".venv/bin/{name}" for name in wanted - {"pre-commit"}}
+
+
+@needs_make
+def test_an_audit_that_reaches_nothing_fails_and_leaves_the_environment_alone(project):
+    assert make(project, "audit").returncode == 0
+    assert not (project / ".venv").exists()
+    # Without --strict pip-audit passes over what PyPI does not answer for.
+    assert re.match(r"-m pip_audit --strict .*-r constraints\.txt$", calls(project)[-1])
+
+
+@needs_make
+def test_coverage_ends_as_the_tests_do(project):
+    assert make(project, "coverage", "TESTS=tests/a.py").returncode == 0
+    assert [call.split()[2] for call in calls(project)[-4:]] == [
+        "erase",
+        "run",
+        "combine",
+        "report",
+    ]
+    assert calls(project)[-3].endswith(" tests/a.py")
+    python = project / ".venv" / "bin" / "python"
+    script = python.read_text(encoding="utf-8")
+    python.write_text(script.replace("esac", "esac\n[ $3 != run ]"), encoding="utf-8")
+    assert make(project, "coverage").returncode != 0
+    assert [call.split()[2] for call in calls(project)[-2:]] == ["combine", "report"]
 
 
 @needs_make
@@ -269,19 +331,20 @@ def test_a_failing_notebook_does_not_stop_the_next(tmp_path, capfd):
 
 @pytest.mark.kernel
 def test_what_was_asked_for_reaches_the_kernel_and_no_output_is_stored(tmp_path, monkeypatch):
-    names = "SCALE", "CLAIM", "SCHEDULER", "JOBS", "PROGRESS"
+    names = "SCALE", "CLAIM", "SCHEDULER", "JOBS", "PROGRESS", "SEED"
     path = write(
         tmp_path / "a.ipynb", f"import os\n[os.environ.get(f'MNIST_{{n}}') for n in {names}]"
     )
     before = path.read_bytes()
     monkeypatch.setenv("MNIST_SCHEDULER", "tcp://other:1")
+    monkeypatch.setenv("MNIST_SEED", "7")
     for given, expected in (
         (("max-or-mean", "tcp://host:8786", 3, "terminal"),) * 2,
         ((), (None, None, "1", "none")),
     ):
         notebook, _ = notebooks.execute(path, "full", *given)
         said = notebook.cells[0].outputs[0].data["text/plain"]
-        assert said == repr(["full", *(each and str(each) for each in expected)])
+        assert said == repr(["full", *(each and str(each) for each in expected), None])
     assert path.read_bytes() == before
     with pytest.raises(ValueError, match="scale='medium'"):
         notebooks.execute(path, "medium")

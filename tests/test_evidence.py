@@ -84,6 +84,15 @@ def test_what_ran_is_said_in_words(records, words):
     assert describe_runs(table([record_of(*record) for record in records], "x", "full")) == words
 
 
+@pytest.mark.parametrize(
+    "scale, seeds, words", [("quick", (0, 1), "2 seeds"), ("quick", (8, 7), "2 seeds from 7"),
+                            ("full", (8, 7), "2 seeds")],
+)  # fmt: skip
+def test_what_ran_says_where_quick_seeds_were_moved_to(scale, seeds, words):
+    frame = table([record_of("a", seed, 1) for seed in seeds], "x", scale)
+    assert describe_runs(frame) == f"4,000 images, 1 epoch, {words}"
+
+
 def test_seeds_of_two_experiments_are_not_added_up():
     first, second = (table([record_of("a", n, 1)], "xy"[n], "full") for n in (0, 1))
     assert describe_runs(pd.concat([first, second])) == "4,000 images, 1 epoch, 1 seed"

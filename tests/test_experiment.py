@@ -655,6 +655,21 @@ def test_the_best_runs_are_the_recorded_ones_once_they_are_complete(results):
     assert after.label == "recorded runs: 100 images, 1 epoch, 2 seeds"
 
 
+def test_a_setting_moves_the_seeds_of_quick_runs_and_those_alone(results, monkeypatch):
+    experiment = cheap(seeds=by_scale(quick=(0, 3), full=2))
+    monkeypatch.setenv("MNIST_SEED", "7")
+    moved = experiment.run("quick")
+    assert set(moved.quick["seed"]) == {7, 10} and "2 seeds from 7" in moved.label
+    assert set(full(experiment)["seed"]) == {0, 1}
+    monkeypatch.delenv("MNIST_SEED")
+    alone = dataclasses.replace(experiment, seeds=[10])
+    same(quick(alone), moved.quick.query("seed == 10").reset_index(drop=True))
+    for wrong in ("-1", "1.5", "one"):
+        monkeypatch.setenv("MNIST_SEED", wrong)
+        with pytest.raises(ValueError, match=f"MNIST_SEED='{wrong}'"):
+            experiment.run("quick")
+
+
 def test_a_result_says_what_ran_and_tells_the_ledger_what_has_to_match(results):
     experiment = cheap(seeds=1)
     before = experiment.run("quick")

@@ -34,6 +34,18 @@ CELLS = {
 GREEN = {"a library warns", "a library blames its caller", "two workers share the cores"}
 
 
+def tested(folder, **environment):
+    """Test the notebooks of a folder as those of the course, and return what pytest prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0"]
+        + ["-c", str(HERE.parent / "pyproject.toml"), "-rA", str(folder)],
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}", **environment},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """Run the cells in a notebook as the tests do, and return what nbval says of each."""
@@ -45,18 +57,8 @@ def outcomes(tmp_path_factory):
         for number, source in enumerate(CELLS.values(), 1)
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "warnings.ipynb")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0"]
-        + ["-c", str(HERE.parent / "pyproject.toml"), "-rA", str(folder)],
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}",
-            "PYTEST_XDIST_WORKER_COUNT": "2",
-        },
-        capture_output=True,
-        text=True,
-    )
-    said = re.findall(r"^(PASSED|FAILED) .*?::Cell (\d+)", done.stdout, re.M)
+    done = tested(folder, PYTEST_XDIST_WORKER_COUNT="2")
+    said = re.findall(r"^(PASSED|FAILED) .*?::Cell (\d+)", done, re.M)
     by_number = {int(number): outcome for outcome, number in said}
     return {name: by_number[number] for number, name in enumerate(CELLS)}
 
@@ -64,3 +66,15 @@ def outcomes(tmp_path_factory):
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_is_red_when_we_fail_or_warn_and_green_when_a_library_warns(outcomes, name):
     assert outcomes[name] == ("PASSED" if name in GREEN else "FAILED")
+
+
+@pytest.mark.parametrize("seed, outcome", [("7", "passed"), ("", "failed")])
+def test_only_where_seeds_are_moved_may_a_result_say_so(tmp_path, seed, outcome):
+    cell = nbformat.v4.new_code_cell(
+        "print('quick runs: 960 images, 2 seeds from 7.')",
+        metadata={"tags": ["nbval-check-output"]},
+        execution_count=1,
+        outputs=[nbformat.v4.new_output("stream", text="quick runs: 960 images, 2 seeds.\n")],
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    assert f"1 {outcome}" in tested(tmp_path, MNIST_SEED=seed)

@@ -1,4 +1,4 @@
-"""Builds the book, and checks that every page of the table of contents is there.
+"""Builds the book, checks that every page of the table of contents is there, and guards the pages.
 
 ``python -m utils.commands.book`` is what ``make book`` runs.
 
@@ -88,7 +88,7 @@ def missing_pages(source, html):
     ]
 
 
-def build(source=ROOT, output=None):
+def build(source=ROOT, output=None, *, plain=False):
     """Build the book anew and say whether it is whole.
 
     Parameters
@@ -97,11 +97,14 @@ def build(source=ROOT, output=None):
         Folder that holds ``_config.yml`` and ``_toc.yml``.
     output : path, optional
         Folder in which the builder makes ``_build/html``; `source` by default.
+    plain : bool
+        Whether Sphinx builds it alone, in ``_build/sphinx``, from settings that jupyter-book writes
+        down: the way out, should that end.
 
     Returns
     -------
     int
-        Exit status: 0 if there was no warning and every page exists.
+        Exit status: 0 if there was no warning, every page exists, and `policy` knows each script.
 
     Notes
     -----
@@ -109,14 +112,26 @@ def build(source=ROOT, output=None):
     in an incremental build, and the page of a removed chapter would stay.
     """
     source = Path(source)
-    html = Path(output or source) / "_build" / "html"
+    html = Path(output or source) / "_build" / ("sphinx" if plain else "html")
     shutil.rmtree(html, ignore_errors=True)
     # The builder starts from this Python, whether or not its environment is active.
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command += ["build", ".", *BUILDER_OPTIONS]
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    commands = [[*jupyter_book, "build", ".", *BUILDER_OPTIONS]]
     if output is not None:
-        command += ["--path-output", str(Path(output).resolve())]
-    status = subprocess.run(command, cwd=source).returncode
+        commands[0] += ["--path-output", str(Path(output).resolve())]
+    settings = source / "conf.py"
+    if plain:
+        if settings.exists():
+            raise FileExistsError(f"{settings} is in the way: it would be written over")
+        options = ["-q", "-E", *BUILDER_OPTIONS[1:], "-d", str(html.resolve() / ".doctrees")]
+        sphinx = [sys.executable, "-m", "sphinx", *options, ".", str(html.resolve())]
+        commands = [[*jupyter_book, "config", "sphinx", "."], sphinx]
+    try:
+        # Of several commands none is run after one that failed.
+        status = next(filter(None, (subprocess.run(c, cwd=source).returncode for c in commands)), 0)
+    finally:
+        if plain:
+            settings.unlink(missing_ok=True)
     if status:
         print("\nThe book is not built: see the warnings above.", file=sys.stderr)
         return status
@@ -128,7 +143,13 @@ def build(source=ROOT, output=None):
             file=sys.stderr,
         )
         return 1
-    return 0
+    # What only needs the names of pages should import neither the ledger nor the widgets.
+    from utils.commands import policy
+
+    unknown = policy.write(html)
+    for complaint in unknown:
+        print(complaint, file=sys.stderr)
+    return int(bool(unknown))
 
 
 def main(arguments=None):
@@ -138,10 +159,12 @@ def main(arguments=None):
     )
     parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
     parser.add_argument("--output", type=Path, help="folder to make _build/html in")
+    parser.add_argument("--plain", action="store_true", help="with Sphinx alone, in _build/sphinx")
     options = parser.parse_args(arguments)
-    status = build(options.source, options.output)
+    status = build(options.source, options.output, plain=options.plain)
     if status == 0:
-        index = Path(options.output or options.source) / "_build" / "html" / "index.html"
+        html = Path(options.output or options.source) / "_build"
+        index = html / ("sphinx" if options.plain else "html") / "index.html"
         print(f"The book is whole. Open {index.resolve().as_uri()}\nor run `make serve`.")
     return status
 

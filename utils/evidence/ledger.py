@@ -389,8 +389,12 @@ def controls_html(listed: list[Entry]) -> str:
         "source": sorted({source for entry in listed for source in entry.claim.source}),
         "verdict": [outcome for outcome in (*map(str, Verdict), OPEN) if outcome in outcomes],
     }
-    script = (_HERE / "ledger.js").read_text(encoding="utf-8")
-    return _html("controls", total=len(listed), filters=filters, orders=_ORDERS, script=script)
+    return _html("controls", total=len(listed), filters=filters, orders=_ORDERS, script=script())
+
+
+def script() -> str:
+    """Text between the tags of the script of `controls_html`."""
+    return "\n" + (_HERE / "ledger.js").read_text(encoding="utf-8")
 
 
 def key_html() -> str:

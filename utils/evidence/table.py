@@ -171,8 +171,9 @@ def describe_runs(frame: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Such as ``60,000 images, 5 epochs, 20 seeds``; ranges where arms or experiments differ, and
-        ``no runs`` where there are none.
+        Such as ``60,000 images, 5 epochs, 20 seeds``; ranges where arms or experiments differ,
+        ``2 seeds from 7`` where quick runs do not begin with seed 0 (``MNIST_SEED``), and ``no
+        runs`` where there are none.
     """
     if frame.empty:
         return "no runs"
@@ -187,4 +188,6 @@ def describe_runs(frame: pd.DataFrame) -> str:
         low, high = int(values.min()), int(values.max())
         number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         parts.append(f"{number} {noun}{'s' * (high != 1)}")
-    return ", ".join(parts)
+    first = int(last["seed"].min())
+    moved = first > 0 and set(last["scale"]) == {"quick"}
+    return ", ".join(parts) + f" from {first}" * moved

@@ -29,13 +29,28 @@ def whole(kind: str, label: str, state: object, content: str) -> str:
         The same for the same arguments.
     """
     style = (_HERE / f"{kind}.css").read_text("utf-8")
-    script = "\n".join((_HERE / f"{name}.js").read_text("utf-8") for name in ("common", kind))
     packed = html.escape(json.dumps(state, separators=(",", ":")))
     return (
         f'<style>\n{style}</style><div class="{kind}" role="group" '
         f'aria-label="{html.escape(label)}" data-state="{packed}">{content}</div>'
-        f'<script type="module">\n{script}</script>'
+        f'<script type="module">{script(kind)}</script>'
     )
+
+
+def script(kind: str) -> str:
+    """Text between the tags of a widget's script, the same on every page.
+
+    Parameters
+    ----------
+    kind : str
+        As for `whole`.
+
+    Returns
+    -------
+    str
+    """
+    parts = ((_HERE / f"{name}.js").read_text("utf-8") for name in ("common", kind))
+    return "\n" + "\n".join(parts)
 
 
 def show(markup: str, words: str) -> None:
