@@ -21,7 +21,7 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import nbformat
 from docutils import nodes
@@ -34,7 +34,7 @@ from utils.paths import ROOT
 
 logger = logging.getLogger(__name__)
 
-# Leaves out: what no kernel needs to know, and no program shows.
+# What `glue` stores: no program but the book's builder shows it.
 _GLUE = "application/papermill.record/"
 
 
@@ -95,6 +95,9 @@ def _pieces(app, doctree, page):
             if kind == "code" and exercise and "hide-cell" in tags:
                 kind = "solution"
             answered |= kind == "solution"
+            for output in cell.outputs:
+                if "text/html" in output.get("data", ()):
+                    output.data["text/html"] = writer.html(output.data["text/html"])
             if kind != "code" or "remove-cell" not in tags:
                 yield Piece(cell, kind, exercise)
             continue
@@ -149,7 +152,8 @@ def _address(app, page, address, same_page):
     path, _, anchor = address.partition("#")
     path = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
     if app.config.html_baseurl:
-        return urljoin(app.config.html_baseurl, path) + ("#" + anchor) * bool(anchor)
+        published = app.config.html_baseurl.rstrip("/")
+        return f"{published}/{path}" + ("#" + anchor) * bool(anchor)
     target = path.removesuffix(".html")
     if target != page and target in app.env.found_docs:
         return f"{posixpath.basename(target)}.ipynb"

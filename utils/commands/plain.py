@@ -100,13 +100,19 @@ class Writer:
             # Loose in the text, programs that show notebooks take its shapes out.
             title = re.search(r"<title[^>]*>(.*?)</title>", text, re.S)
             return _embedded(text.encode("utf-8"), "svg+xml", title[1].strip() if title else "")
-        return re.sub(r' href="([^"]*)"', self._href, text)
+        return self.html(text)
+
+    def html(self, text):
+        """Write HTML again, with the addresses of its links as in the text."""
+        return re.sub(r' href="([^"#][^"]*)"', self._href, text)
 
     def _href(self, match):
         target = self._link(html.unescape(match[1]), False)
         return f' href="{html.escape(target)}"' if target else ""
 
     def _on_image(self, node):
+        if "://" in node["uri"]:
+            return f"![{self._on_Text(nodes.Text(node.get('alt', '')))}]({node['uri']})"
         path = self._folder / node["uri"]
         kind = {".svg": "svg+xml", ".jpg": "jpeg"}.get(path.suffix, path.suffix[1:])
         return _embedded(path.read_bytes(), kind, html.escape(node.get("alt", "")))
@@ -117,7 +123,8 @@ class Writer:
         depth, section = 0, node.parent
         while isinstance(section, nodes.section):
             depth, section = depth + 1, section.parent
-        return f"{'#' * min(depth, 6)} {self.inline(node)}"
+        # An admonition's title is in no section of its own.
+        return f"{'#' * min(depth, 6)} {self.inline(node)}" if depth else f"**{self.inline(node)}**"
 
     def _on_paragraph(self, node):
         return _AT_THE_START.sub(
