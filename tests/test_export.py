@@ -403,7 +403,7 @@ def test_there_is_something_to_check():
 def test_on_the_page_the_whole_answer_is_folded(html, exported, name):
     page = BeautifulSoup((html / "chapters" / f"{name}.html").read_text("utf-8"), "html.parser")
     section = page.find(id="exercises")
-    for element in section.select("details, a.headerlink"):
+    for element in section.select("details, a.headerlink, .section-number"):
         element.decompose()
     notebook = nbformat.read(ROOT / "chapters" / f"{name}.ipynb", as_version=4)
     for cell in notebook.cells:
