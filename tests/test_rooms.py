@@ -73,7 +73,8 @@ def test_what_the_course_imports_is_declared():
     files = ("pyproject.toml", "requirements.txt", "requirements-cluster.txt")
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in files)
     declared = set(re.findall(r'^(?:    ")?([a-z][\w-]*)>=', text, re.M))
-    declared |= {"myst-nb", "sphinx-external-toc"}  # Parts of jupyter-book.
+    # Parts of jupyter-book.
+    declared |= {"docutils", "myst-nb", "sphinx", "sphinx-external-toc"}
     homes = packages_distributions()
     homes = {name: {home.lower().replace("_", "-") for home in homes[name]} for name in used}
     assert {name for name in used if not declared & homes[name]} == set()
