@@ -115,6 +115,7 @@ def execute(path, scale, claim=None, scheduler=None, jobs=1, progress="none"):
         **os.environ,
         "MNIST_SCALE": scale,
         "MNIST_PROGRESS": progress,
+        "MNIST_LIVE": "0",  # What it shows is stored.
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         "MNIST_JOBS": str(jobs),
     }

@@ -1,11 +1,12 @@
-"""Interactive figures of the page: prepared states, an explorer, a sheet to draw a digit on.
+"""Interactive figures: prepared states, an explorer, a sheet to draw a digit on, live controls.
 
-They need no kernel and no network. Here `slider` and `explorer` are the functions, and hide the
-modules of that name.
+All but the live controls need no kernel, and none needs a network. Here `slider`, `explorer` and
+`live` are the functions, and hide the modules of that name.
 """
 
 from utils.widgets.draw import draw_a_digit
 from utils.widgets.explorer import explorer
+from utils.widgets.live import live
 from utils.widgets.slider import slider
 
-__all__ = ["draw_a_digit", "explorer", "slider"]
+__all__ = ["draw_a_digit", "explorer", "live", "slider"]
