@@ -98,7 +98,10 @@ def test_controls_compute_in_a_running_notebook(chromium, tmp_path):  # noqa: F8
     with opened(chromium, tmp_path / "live.ipynb", MNIST_LIVE="1") as tab:
         run_all(tab, 2)
         quick, slow = tab.locator(".live").nth(0), tab.locator(".live").nth(1)
-        assert quick.locator("svg").get_attribute("aria-label") == "A bar with a height of 1 and the text one."
+        assert (
+            quick.locator("svg").get_attribute("aria-label")
+            == "A bar with a height of 1 and the text one."
+        )
 
         # By keyboard, then by mouse, then the other control.
         quick.get_by_role("slider").focus()
