@@ -25,7 +25,8 @@ from utils.paths import LEDGER
 # The source of a claim that nobody but this course makes.
 OWN = "own"
 
-# How a quantity is written: factor, decimals, what follows the number.
+# How a quantity is written: factor, decimals, what follows the number. For binary logarithms see
+# `Comparison.write`.
 _UNITS = {"points": (100, 2, " points"), "share": (1, 2, ""), "": (1, 3, "")}
 
 _KINDS_OF_RUNS = {"quick": "quick", "full": "recorded"}
@@ -94,8 +95,9 @@ class Comparison:
         What the claim says of the quantity.
     margin : float
         The smallest amount that counts, in the metric's own unit.
-    unit : {"points", "share", ""}
-        How it is written: an accuracy in percentage points, a share, or as it is.
+    unit : {"points", "share", "times", ""}
+        How it is written: an accuracy in percentage points, a share, a binary logarithm as the
+        factor that it stands for, or as it is.
     size : float, optional
         How large the claim says that the difference is at least; above the margin.
     half_width : float, optional
@@ -211,12 +213,17 @@ class Comparison:
 
     def write(self, value: float, sign: bool = False) -> str:
         """Write a value of the metric in its unit, with a sign if asked for."""
+        if self.unit == "times":
+            return f"{_factor(value)} times"
         factor, decimals, suffix = _UNITS[self.unit]
         text = f"{value * factor:{'+' if sign else ''}.{decimals}f}"
         return text.replace("-", "−") + suffix
 
     def write_interval(self, estimate: Estimate) -> str:
         """Write an estimate with its 95 % interval, such as ``+0.30 [+0.10, +0.50] points``."""
+        if self.unit == "times":
+            value, low, high = map(_factor, (estimate.value, *estimate.interval()))
+            return f"{value} [{low}, {high}] times"
         factor, decimals, suffix = _UNITS[self.unit]
         value, low, high = (
             f"{number * factor:+.{decimals}f}".replace("-", "−")
@@ -405,7 +412,9 @@ class Settlement:
             return self._verdict_in_words()
         judged = [part for part in self.claim.judged if isinstance(part, Comparison)]
         tallies = [row.outcome for row in self.rows if row.scale == scale and row.part in judged]
-        if not judged or len(tallies) < len(judged):
+        if not judged:
+            return "no part is measured"
+        if len(tallies) < len(judged):
             return "not yet run at this scale"
         if len(tallies) == 1:
             return str(tallies[0])
@@ -430,30 +439,28 @@ class Settlement:
         return text
 
     def table(self) -> pd.DataFrame:
-        """Return one row for each part, comparison and scale, written for a reader."""
-        exact = [row for row in self.parts if isinstance(row.part, Exact)]
-        return pd.DataFrame([self._written(row) for row in (*exact, *self.rows)])
+        """Return one row for each part and further comparison, written for a reader."""
+        exact = [row.part for row in self.parts if isinstance(row.part, Exact)]
+        compared = dict.fromkeys((*exact, *(row.part for row in self.rows)))
+        return pd.DataFrame([self._written(part) for part in compared])
 
-    def _written(self, row: Row) -> dict[str, str]:
-        part, scale, estimate, outcome = row
+    def _written(self, part: Comparison | Exact) -> dict[str, str]:
         says = html.escape(part.says)
         if part not in self.claim.judged:
             says = f"<em>further:</em> {says}"
         if isinstance(part, Exact):
-            about, runs, difference = part.note, "by arithmetic", ""
+            about, verdict = part.note, verdict_html(part.exact)
+            difference, quick = "by arithmetic", ""
         else:
-            full = scale == "full"
+            rows = {row.scale: row for row in self.rows if row.part == part}
             about = part.claimed
-            runs = f"{_KINDS_OF_RUNS[scale]}, {estimate.runs} seeds"
-            difference = (
-                part.write_interval(estimate) if full else part.write(estimate.value, sign=True)
-            )
-        known = f' <span class="about">{row.known}</span>' if row.known else ""
+            difference, verdict = _recorded_html(rows.get("full"))
+            quick = _quick_html(rows.get("quick"))
         return {
             "what is compared": f'{says} <span class="about">({html.escape(about)})</span>',
-            "runs": runs,
             "difference, 95 % interval": difference,
-            "verdict": _outcome_html(outcome) + known,
+            "verdict": verdict,
+            "quick runs": quick,
         }
 
     def __repr__(self) -> str:
@@ -508,8 +515,28 @@ def join(outcomes: Iterable[Verdict]) -> Verdict:
     return Verdict.REFUTED
 
 
-def _outcome_html(outcome: Verdict | Tally | None) -> str:
-    return str(outcome) if isinstance(outcome, Tally) else verdict_html(outcome)
+def _recorded_html(row: Row | None) -> tuple[str, str]:
+    """Write what the recorded runs say of a comparison: the difference, and what it comes to."""
+    if row is None:
+        return "", verdict_html(None)
+    interval = row.part.write_interval(row.estimate)
+    seeds = f'<span class="about">{row.estimate.runs} seeds</span>'
+    known = f' <span class="about">{row.known}</span>' if row.known else ""
+    return f"{interval} {seeds}", verdict_html(row.outcome) + known
+
+
+def _quick_html(row: Row | None) -> str:
+    """Write what the quick runs say of a comparison, if they hold its arms."""
+    if row is None:
+        return ""
+    value = row.part.write(row.estimate.value, sign=True)
+    return f'{value} <span class="about">{row.outcome}</span>'
+
+
+def _factor(power: float) -> str:
+    """Write two to a power with three digits, or whole where there are more."""
+    factor = 2.0**power
+    return f"{factor:,.0f}" if factor >= 1000 else f"{factor:.3g}"
 
 
 def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
