@@ -398,6 +398,26 @@ def test_there_is_something_to_check():
     assert len(with_checks()) >= 2
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_cell_of_an_exercise_stands_behind_its_task(name):
+    notebook = nbformat.read(ROOT / "chapters" / f"{name}.ipynb", as_version=4)
+    section, number, parts = "", None, {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for begin in re.findall(r"^(?:## .*|\*\*\d+\.\*\*)", cell.source, re.M):
+                if begin.startswith("## "):
+                    section, number = begin, None
+                elif section == "## Exercises":
+                    number = begin
+                    parts[number] = []
+        elif {"stub", "hide-cell", "check"} & set(tags := cell.metadata.get("tags", [])):
+            assert section == "## Exercises" and number, cell.source
+            parts[number] += [kind for kind in ("stub", "solution", "check") if kind in tags]
+    # A chapter without any check is one for which nobody has written them.
+    if any(parts.values()):
+        assert parts == dict.fromkeys(parts, ["stub", "solution", "check"])
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("name", sorted({case.id.rpartition("-")[0] for case in with_checks()}))
 def test_on_the_page_the_whole_answer_is_folded(html, exported, name):
