@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 import yaml
 from docutils import nodes
@@ -176,8 +177,6 @@ def test_the_list_below_the_map_says_the_same():
 
 @pytest.mark.parametrize("chapter", course.chapters(), ids=lambda chapter: chapter.name)
 def test_a_chapter_says_that_it_needs_what_the_map_says(chapter):
-    import nbformat
-
     first = nbformat.read(CHAPTERS / f"{chapter.name}.ipynb", as_version=4).cells[0].source
     said = re.search(r"You need(.*?)\.(?:\s|\*)", first, re.S)
     if said:  # A chapter of the first form leaves it to the map.
@@ -249,3 +248,65 @@ def test_the_general_index_leads_from_a_term_to_the_pages_that_use_it(html):
     assert 'href="chapters/glossary.html#term-pooling"' in index
     assert re.search(r'href="chapters/pooling\.html#index-[\w-]+"', index)
     assert set(re.findall(r'href="(chapters/[\w-]+)\.html', index)) <= set(book.pages())
+
+
+# ---- notation ---------------------------------------------------------------------------------
+
+_SYMBOL = re.compile(
+    r"\\(?:alpha|beta|gamma|delta|varepsilon|epsilon|eta|theta|lambda|mu|nu|rho|sigma|tau|phi|pi)\b"
+    r"|(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])"
+)
+
+
+def symbols(text):
+    """Name the letters of the mathematics in a text."""
+    formulas = re.findall(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.sub(r"`[^`]*`", "", text), re.S)
+    plain = [re.sub(r"\\(?:text|mathrm|operatorname|begin|end)\{.*?\}", "", "".join(each))
+             for each in formulas]  # fmt: skip
+    return {symbol for formula in plain for symbol in _SYMBOL.findall(formula)}
+
+
+def test_letters_of_formulas_are_found_and_words_are_not():
+    assert symbols(r"$x_{old} + \sigma$ and $\text{rate of } B$, `$HOME` $$\ln p$$") == {
+        "x", r"\sigma", "B", "p",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("chapter", book_chapters())
+def test_every_symbol_of_a_chapter_is_on_the_page_of_notation(chapter):
+    cells = nbformat.read(CHAPTERS / f"{chapter}.ipynb", as_version=4).cells
+    used = symbols("\n\n".join(c.source for c in cells if c.cell_type == "markdown"))
+    rows = re.findall(r"^\| ([^|]*\$[^|]*)\|", notation(), re.M)
+    assert used - symbols("\n".join(rows)) == set()
+
+
+def notation():
+    return (CHAPTERS / "notation.md").read_text(encoding="utf-8")
+
+
+def test_a_letter_with_another_meaning_belongs_to_a_chapter_that_uses_it():
+    table = notation().split("## Letters with another meaning")[1]
+    rows = re.findall(r"^\| (\$.*?) \| {doc}`([\w-]+)` \|", table, re.M)
+    assert len(rows) > 3
+    for letters, chapter in rows:
+        cells = nbformat.read(CHAPTERS / f"{chapter}.ipynb", as_version=4).cells
+        used = symbols("\n\n".join(c.source for c in cells if c.cell_type == "markdown"))
+        assert symbols(letters) <= used, chapter
+
+
+# ---- the version ------------------------------------------------------------------------------
+
+
+def test_the_citation_is_whole_and_of_the_version_of_the_package_and_of_the_changelog():
+    project = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    # What version 1.2.0 of the format asks for, and what a reference list needs.
+    asked = {"cff-version", "message", "title", "authors"}
+    assert asked | {"abstract", "keywords", "license", "type", "version"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    people = [citation["authors"], *(each["authors"] for each in citation["references"])]
+    assert all("name" in each or "family-names" in each for group in people for each in group)
+    assert {"type", "title", "authors"} <= set(citation["references"][0])
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+)", changelog, re.M)
+    assert str(citation["version"]) == project[1] == newest[1]
