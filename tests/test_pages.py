@@ -214,7 +214,7 @@ def test_the_index_lists_each_page_once_under_a_term_in_the_spelling_of_the_glos
 
     paragraph = nodes.paragraph("", "", *map(link, ["Pooling", "pooling", "relu", "no such term"]))
     page = nodes.section("", nodes.title("", "A page"), paragraph, ids=["a-page"])
-    pages.index_terms(SimpleNamespace(srcdir=str(ROOT)), page)
+    pages.index_terms(ROOT, page)
     entries = [entry for node in page.findall(addnodes.index) for entry in node["entries"]]
     assert [entry[:2] for entry in entries] == [
         ("single", "pooling; A page"),

@@ -27,6 +27,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
 
 from utils.commands import course
 from utils.evidence import ledger, overview
@@ -118,16 +119,17 @@ def _spellings(glossary):
     return {term.lower(): term for block in blocks for term in re.findall(r"^\S.*", block, re.M)}
 
 
-def index_terms(app, doctree):
+def index_terms(source, doctree):
     """Add to the general index, for each term, the page that links to it.
 
     Parameters
     ----------
-    app : sphinx.application.Sphinx
+    source : path
+        Folder that holds ``chapters/glossary.md``.
     doctree : docutils.nodes.document
         Of one page, its references not yet resolved.
     """
-    spellings = _spellings(Path(app.srcdir) / "chapters" / "glossary.md")
+    spellings = _spellings(Path(source) / "chapters" / "glossary.md")
     title = next((node.astext() for node in doctree.findall(nodes.title)), "")
     seen = set()
     for link in list(doctree.findall(addnodes.pending_xref)):
@@ -141,10 +143,18 @@ def index_terms(app, doctree):
         link.parent.insert(link.parent.index(link), addnodes.index(entries=[entry]))
 
 
+class _IndexTerms(SphinxTransform):
+    # Before Sphinx collects the entries of a page, and after all of its text has been read.
+    default_priority = 800
+
+    def apply(self):
+        index_terms(self.app.srcdir, self.document)
+
+
 def setup(app):
     """Make the directives known; what an extension of Sphinx has to provide."""
     for name in DRAWN:
         app.add_directive(name, _Drawn)
     app.add_directive("finding", Finding)
-    app.connect("doctree-read", index_terms)
+    app.add_transform(_IndexTerms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
