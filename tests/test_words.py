@@ -131,6 +131,13 @@ def texts():
     for path in sorted((ROOT / "utils").rglob("*.py")):
         code = path.read_text(encoding="utf-8")
         told[path.relative_to(ROOT).as_posix()] = list(docstrings(code))
+    for path in sorted((ROOT / "utils").rglob("*.js")):
+        code = path.read_text(encoding="utf-8")
+        strings = re.findall(r'"([^"\n]* [^"\n]*)"|`([^`]* [^`]*)`', code)
+        told[path.relative_to(ROOT).as_posix()] = list(map("".join, strings))
+    for path in sorted((ROOT / "utils").rglob("*.html")):
+        text = re.sub(r"<[^>]*>|{[%#].*?[%#]}", " ", path.read_text(encoding="utf-8"))
+        told[path.relative_to(ROOT).as_posix()] = [text]
     return {name: list(map(prose, parts)) for name, parts in told.items()}
 
 
