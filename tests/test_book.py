@@ -189,6 +189,14 @@ def test_a_script_that_nobody_knows_fails_the_build(small, capfd):
 
 
 @pytest.mark.browser
+def test_words_that_have_outlived_their_verdict_fail_the_build(small, capfd):
+    finding = ":::{finding} conv-is-linear\n:expect: refuted\nIt is not linear.\n:::"
+    write(small / "chapters" / "one.md", f"# One\n\n{finding}\n\n[](two.ipynb)\n")
+    assert book.build(small) != 0
+    assert "conv-is-linear: the text is for 'refuted'" in capfd.readouterr().err
+
+
+@pytest.mark.browser
 def test_a_page_that_is_not_there_fails_the_build(small, capfd):
     (small / "chapters" / "two.ipynb").unlink()
     write(small / "chapters" / "one.md", "# One\n")
