@@ -272,7 +272,7 @@ def test_ci_run_is_a_program():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "chapters/intro.md", "chapters/cluster.md"]
+    "name", ["README.md", "CONTRIBUTING.md", "chapters/running.md", "chapters/cluster.md"]
 )
 def test_a_text_names_targets_that_exist(name):
     text = (ROOT / name).read_text(encoding="utf-8")

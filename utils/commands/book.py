@@ -10,7 +10,10 @@ import argparse
 import shutil
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
+
+import yaml
 
 from utils.paths import ROOT
 
@@ -143,6 +146,7 @@ def build(source=ROOT, output=None, *, plain=False):
             file=sys.stderr,
         )
         return 1
+    (html / "index.html").write_text(_way_in(source), encoding="utf-8")
     # What only needs the names of pages should import neither the ledger nor the widgets.
     from utils.commands import policy
 
@@ -150,6 +154,24 @@ def build(source=ROOT, output=None, *, plain=False):
     for complaint in unknown:
         print(complaint, file=sys.stderr)
     return int(bool(unknown))
+
+
+def _way_in(source):
+    """Write the page that leads to the first one; the builder's has no title, language or link."""
+    first = pages(source)[0]
+    settings = yaml.safe_load((Path(source) / "_config.yml").read_text(encoding="utf-8"))
+    title = escape(settings["title"])
+    return f"""<!DOCTYPE html>
+<html lang="{settings["sphinx"]["config"]["language"]}">
+<head>
+<meta charset="utf-8" />
+<meta name="viewport" content="width=device-width, initial-scale=1" />
+<meta http-equiv="refresh" content="0; url={first}.html" />
+<title>{title}</title>
+</head>
+<body><main><h1>{title}</h1><p><a href="{first}.html">To the first page</a></p></main></body>
+</html>
+"""
 
 
 def main(arguments=None):

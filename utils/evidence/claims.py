@@ -539,13 +539,19 @@ def _factor(power: float) -> str:
     return f"{factor:,.0f}" if factor >= 1000 else f"{factor:.3g}"
 
 
+def verdict_class(verdict: Verdict | None) -> str:
+    """Name a verdict, or that there is none yet, as the style sheet does."""
+    return verdict.name.lower().replace("_", "-") if verdict else "open"
+
+
 def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     """Write a verdict with its sign and a style class, or that there is none yet."""
     if verdict is None:
         return '<span class="verdict verdict-open">not yet run</span>'
-    name = verdict.name.lower().replace("_", "-")
     sign = html.escape(SIGNS[verdict])
-    return f'<span class="verdict verdict-{name}">{sign} {words or verdict}</span>'
+    return (
+        f'<span class="verdict verdict-{verdict_class(verdict)}">{sign} {words or verdict}</span>'
+    )
 
 
 @functools.cache

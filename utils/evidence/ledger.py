@@ -424,7 +424,7 @@ def section_html(listed: list[Entry], section: str, pages: set[str]) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE, encoding="utf-8"),
         autoescape=True,
@@ -441,12 +441,30 @@ def _template() -> jinja2.Template:
         "p_value": lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
     }
     environment.globals |= {"CLAIMED": forest.CLAIMED, "OPEN": OPEN}
-    return environment.get_template("ledger.html")
+    return environment.get_template(name)
 
 
-def _html(part: str, **values) -> str:
-    """Fill in one macro of the template; everything is escaped but what is marked as HTML."""
-    return str(getattr(_template().module, part)(**values))
+def fill(template: str, part: str, **values) -> str:
+    """Fill in one macro of a template of this folder.
+
+    Parameters
+    ----------
+    template : str
+        Name of its file.
+    part : str
+        Name of the macro.
+    **values
+        What it takes.
+
+    Returns
+    -------
+    str
+        HTML. Everything is escaped but what the template marks as HTML.
+    """
+    return str(getattr(_template(template).module, part)(**values))
+
+
+_html = functools.partial(fill, "ledger.html")
 
 
 def _duration(seconds: float) -> str:

@@ -53,7 +53,7 @@ def train_accuracy(model: keras.Model, split: Split) -> float:
 
 
 def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
-    """Make a history metric: epochs until the test accuracy is reached, as a power of two.
+    """Make a history metric: epochs until the test accuracy is reached, as a binary logarithm.
 
     Between two epochs the accuracy is taken to rise in a straight line, from one tenth before the
     first. A run that never reaches it counts with all of its epochs.
@@ -121,7 +121,7 @@ def reached(course, accuracy):
 
 
 def log2_milliseconds(model: keras.Model, split: Split) -> float:
-    """Time a forward pass over 256 test images, and return it as a power of two.
+    """Time a forward pass over 256 test images, and return it as a binary logarithm.
 
     A difference of 1 between two networks is a factor of two in time, on any machine.
 

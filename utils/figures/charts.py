@@ -569,7 +569,7 @@ def lines(
     x : sequence of float or of str
         The places of all series; words stand below the axis, at equal distances.
     series : mapping of str to sequence of float
-        Name of each line and its values, one a place; NaN leaves a gap.
+        Name of each line and its values, one for each of these places; NaN leaves a hole.
     xlabel, ylabel : str
         Labels of the axes.
     alt, axes
