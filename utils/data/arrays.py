@@ -279,6 +279,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             names = list(file.files)
             for key in {*_KEYS, "x_train", "y_train"} & set(names):
                 arrays[key] = file[key]
+                if not isinstance(arrays[key], np.ndarray):
+                    raise ValueError("it is no array")
     # A damaged archive raises whatever the layer that stumbles over it raises.
     except Exception as error:
         where = f", array {key!r}" if key else ""
