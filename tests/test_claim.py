@@ -46,7 +46,7 @@ def checkout(tmp_path):
     for folder in ("chapters/results", "tests"):
         (tmp_path / folder).mkdir(parents=True)
     # A comment, which a parser would lose.
-    ledger = "# The header.\n" + yaml.safe_dump({"sources": {}, "claims": [ENTRY]})
+    ledger = "# The header.\n" + yaml.safe_dump({"sources": {}, "claims": [ENTRY]}, sort_keys=False)
     (tmp_path / "chapters" / "claims.yml").write_text(ledger, encoding="utf-8")
     (tmp_path / "_toc.yml").write_text(CONTENTS, encoding="utf-8")
     yield tmp_path
