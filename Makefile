@@ -20,7 +20,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve test test-fast test-pythons coverage results notebooks notebooks-export bench check lint \
+.PHONY: help install book serve test test-fast test-pythons coverage results notebooks notebooks-export claim bench check lint \
   audit sphinx lock clean
 
 help:  ## list these commands
@@ -83,6 +83,9 @@ results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## train the recorded runs on 6
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)
+
+claim: $(STAMP)  ## begin a claim of your own: its entry in the ledger, a notebook and a test (NAME=my-claim)
+	$(RUN) -m utils.commands.claim $(NAME)
 
 # The builder of the book writes them: it has resolved numbers, terms, citations and links.
 notebooks-export: $(STAMP)  ## write the notebooks in plain Markdown, with solutions and for students, into _build/notebooks

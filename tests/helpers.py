@@ -90,7 +90,7 @@ def take(path, name):
     reached = []
 
     def stand_in(self, scale=None):
-        if self.name == name:
+        if self.title == name:
             reached.append(self)
             raise RuntimeError("reached")
         recorded = self.recorded()

@@ -5,6 +5,7 @@ import html
 import json
 import re
 from functools import cache
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from utils.commands import book
+from utils.commands.claim import MARK
 from utils.evidence import claims, evaluate
 from utils.evidence import ledger as evidence
 from utils.evidence.claims import Comparison, Exact, LedgerError, load_ledger, settle
@@ -611,10 +613,27 @@ def test_a_chapter_links_to_each_of_its_claims_and_settles_those_that_are_measur
                if "settled" in each]  # fmt: skip
     named = [each["claim"] for each in settled]
     assert len(named) == len(set(named)) and set(named) <= {each.id for each in claims_of(chapter)}
-    assert {claim.id for claim in claims_of(chapter) if claim.comparisons} <= set(named)
+    open_ = {claim.id for claim in claims_of(chapter) if claim.comparisons} - set(named)
+    assert not open_, f"no verdict is stored: make notebooks NOTEBOOK=chapters/{chapter}.ipynb"
     # Where an arm is run at full scale alone, a claim stays open at quick scale.
     words = rf"{OPEN}|\d+ of \d+ runs .*|every run as claimed in all \d+ parts"
     assert [each for each in settled if not re.fullmatch(words, each["quick"])] == []
+
+
+def marks():
+    """List what `make claim` left for the author to fill in."""
+    paths = [CHAPTERS / "claims.yml", *CHAPTERS.glob("*.ipynb")]
+    # In a test it is a comment; this file and others name the mark as well.
+    paths += Path(__file__).parent.glob("test_*.py")
+    for path in sorted(paths):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if MARK in line and (path.suffix != ".py" or line.startswith("#")):
+                yield f"{path.name}, line {number}: {line.strip()}"
+
+
+def test_nothing_is_left_to_fill_in():
+    left = list(marks())
+    assert not left, "\n".join(["replace these, which `make claim` left to its author:", *left])
 
 
 @cache
@@ -646,7 +665,11 @@ def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     of_chapter = set(page_of(chapter).requirements)
     claims = {claim.id: claim.comparisons for claim in claims_of(chapter)}
     needed = {name: {part.experiment for part in parts} for name, parts in claims.items()}
-    assert {name for name in claims if needed[name] - of_chapter} == WAITING & set(claims)
+    without = {name for name in claims if needed[name] - of_chapter}
+    assert without == WAITING & set(claims), (
+        "the stored page shows no result of an experiment that a claim needs: "
+        f"make notebooks NOTEBOOK=chapters/{chapter}.ipynb"
+    )
     assert {listed()[name].settled.summary("full") for name in WAITING & set(claims)} <= {OPEN}
     if not claims_of(chapter):
         return  # A page that settles no claim; its experiments say so themselves.

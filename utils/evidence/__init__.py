@@ -23,6 +23,7 @@ _HOMES = {
     "paired_difference": "statistics",
     "proportion": "statistics",
     "proportion_difference": "statistics",
+    "read_claim": "claims",
     "serves": "claims",
     "settle": "claims",
 }

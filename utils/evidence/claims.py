@@ -9,7 +9,7 @@ import functools
 import html
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -336,11 +336,15 @@ class Settlement:
         quick scale.
     ran : dict of str to str
         What ran at each scale, in words.
+    data : str
+        Name of the data in the place of MNIST, where it is a claim of the ledger about MNIST that
+        was put to runs on other data.
     """
 
     claim: Claim
     rows: tuple[Row, ...]
     ran: dict[str, str] = field(default_factory=dict)
+    data: str = ""
 
     @property
     def parts(self) -> tuple[Row, ...]:
@@ -463,17 +467,27 @@ class Settlement:
             "quick runs": quick,
         }
 
+    @property
+    def of_ledger(self) -> bool:
+        """False when it says nothing about a claim as the ledger has it."""
+        return not self.data and load_ledger().get(self.claim.id) == self.claim
+
     def __repr__(self) -> str:
-        return f"{self.claim.id}: quick {self.summary('quick')}; full {self.summary('full')}"
+        name = f"{self.claim.id} on {self.data}" if self.data else self.claim.id
+        return f"{name}: quick {self.summary('quick')}; full {self.summary('full')}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        head = (
-            f'<p class="claim"><a href="claims.html#{self.claim.id}"><code>{self.claim.id}</code>'
-            f"</a> {html.escape(self.claim.statement)}</p>"
-        )
+        name = f"<code>{self.claim.id}</code>"
+        if self.data or self.of_ledger:
+            name = f'<a href="claims.html#{self.claim.id}">{name}</a>'
+        if self.data:
+            name += f" on <code>{self.data}</code>:"
+        head = f'<p class="claim">{name} {html.escape(self.claim.statement)}</p>'
         body = self.table().to_html(index=False, escape=False, border=0, classes="verdicts")
         joint = "".join(f"<li>{self._joint_html(scale)}</li>" for scale in _KINDS_OF_RUNS)
         bundle = {"text/plain": repr(self), "text/html": f"{head}{body}<ul>{joint}</ul>"}
+        if not self.of_ledger:
+            return bundle, {}
         # The ledger page reads what the quick runs say from the stored notebook.
         return bundle, {"settled": {"claim": self.claim.id, "quick": self.summary("quick")}}
 
@@ -584,6 +598,42 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     return claims
 
 
+def read_claim(text: str) -> Claim:
+    """Read one claim that is in no ledger, written and checked as there.
+
+    Parameters
+    ----------
+    text : str
+        The entry in YAML, as the header of ``chapters/claims.yml`` explains.
+
+    Returns
+    -------
+    Claim
+        For ``result.verdict``.
+
+    Raises
+    ------
+    LedgerError
+        When it is no such entry, has a value that is not allowed, or the id of a claim of the
+        ledger.
+    """
+    try:
+        entry = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LedgerError(f"text is no YAML: {error}") from None
+    if isinstance(entry, list) and len(entry) == 1:  # With the hyphen that it has in the ledger.
+        (entry,) = entry
+    _check_schema({"sources": {}, "claims": [entry]})
+    if entry["id"] in load_ledger():
+        raise LedgerError(f"claim {entry['id']}: the id is in {LEDGER.name}; allowed is another")
+    return _claim(entry, set() if entry["source"] == OWN else _sources())
+
+
+@functools.cache
+def _sources() -> set[str]:
+    return set(yaml.safe_load(LEDGER.read_text(encoding="utf-8"))["sources"])
+
+
 def serves(experiment: str, claim_id: str) -> bool:
     """Say whether an experiment has to be run for a claim.
 
@@ -616,17 +666,18 @@ def serves(experiment: str, claim_id: str) -> bool:
 
 
 def settle(
-    claim_id: str, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
+    claim_id: str | Claim, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
 ) -> Settlement:
     """Settle a claim by recorded full-scale runs, and say which way quick runs point.
 
     Parameters
     ----------
-    claim_id : str
-        Its id in the ledger.
+    claim_id : str or Claim
+        Its id in the ledger; or a claim, which need not be there.
     quick, full : pandas.DataFrame, optional
         Tables of the experiments that it rests on. A comparison whose arms have not run on all
-        seeds that they need, two at least, is left open there.
+        seeds that they need, two at least, is left open there. Where they are of other data than
+        MNIST, and the claim names none, it is settled for those data.
 
     Returns
     -------
@@ -637,16 +688,21 @@ def settle(
     ------
     KeyError
         When the ledger has no such claim.
+    ValueError
+        When the tables are of different data, and the claim does not say which it means.
     """
-    ledger = load_ledger()
-    if claim_id not in ledger:
-        raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
-    claim = ledger[claim_id]
+    claim = claim_id
+    if not isinstance(claim, Claim):
+        ledger = load_ledger()
+        if claim_id not in ledger:
+            raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
+        claim = ledger[claim_id]
     frames = [frame for frame in (quick, full) if frame is not None and not frame.empty]
     if not frames:
         return Settlement(claim, ())
     # A notebook that is run at full scale has the same runs in both.
     runs = pd.concat(frames).drop_duplicates(["experiment", "scale", "arm", "seed", "epoch"])
+    claim, other = _on_data_of(claim, runs)
     rows, used = [], {}
     for comparison in claim.comparisons:
         for scale in data.SCALES:
@@ -658,7 +714,33 @@ def settle(
                 rows.append(Row(comparison, scale, estimate, outcome))
                 used.setdefault(scale, []).append(part[part["arm"].isin(comparison.arms)])
     ran = {scale: describe_runs(pd.concat(parts)) for scale, parts in used.items()}
-    return Settlement(claim, tuple(rows), ran)
+    return Settlement(claim, tuple(rows), ran, other)
+
+
+def _on_data_of(claim: Claim, runs: pd.DataFrame) -> tuple[Claim, str]:
+    """Ask a claim that names no data of the data of some runs; return it, and their name."""
+    every = (*claim.parts, *claim.further, *claim.old)
+    compared = [part for part in every if isinstance(part, Comparison)]
+    found = {name.partition("@")[2] for name in runs.get("experiment", ())}
+    if any("@" in part.experiment for part in compared) or found <= {""}:
+        return claim, ""
+    if len(found) > 1:
+        names = sorted(name or "MNIST" for name in found)
+        raise ValueError(
+            f"claim {claim.id}: the runs are of {', '.join(names)}; allowed are runs on one of them"
+        )
+    (other,) = found
+
+    def asked(parts):
+        return tuple(
+            replace(part, experiment=f"{part.experiment}@{other}")
+            if isinstance(part, Comparison)
+            else part
+            for part in parts
+        )
+
+    roles = {role: asked(getattr(claim, role)) for role in ("parts", "further", "old")}
+    return replace(claim, **roles), other
 
 
 def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:

@@ -80,11 +80,13 @@ def describe(stage: dict) -> str:
 def _parts(required: Requirements) -> list[Comparison]:
     """Find the parts of claims that rest on an experiment's arms."""
     parts = (part for claim in load_ledger().values() for part in claim.parts)
+    # On other data, what a claim says of the same experiment on MNIST is asked with its margin.
+    names = {required.experiment, required.experiment.partition("@")[0]}
     return [
         part
         for part in parts
         if isinstance(part, Comparison)
-        and part.experiment == required.experiment
+        and part.experiment in names
         and set(part.arms) <= set(required.fingerprints)
     ]
 

@@ -7,8 +7,13 @@ from utils.experiments.quiet_keras import keras
 layers = keras.layers
 
 
-def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 0.002):
-    """Compile a network for MNIST from its hidden layers.
+def classifier(
+    *hidden: layers.Layer,
+    classes: int = 10,
+    learning_rate: float = 0.002,
+    shape: tuple[int, int, int] = (28, 28, 1),
+):
+    """Compile a network for MNIST, or for other images, from its hidden layers.
 
     Parameters
     ----------
@@ -18,14 +23,16 @@ def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 
         Outputs of the last dense layer, at least 2.
     learning_rate : float
         Of the Adam optimizer, above 0.
+    shape : tuple of int
+        Height, width and channels of an image.
 
     Returns
     -------
     keras.Sequential
-        Input (28, 28, 1) with pixels in 0..1, a logit for each class out. Compiled with the
+        Images of that shape in, with pixels in 0..1, a logit for each class out. Compiled with the
         cross-entropy of the logits.
     """
-    net = keras.Sequential([keras.Input((28, 28, 1)), *hidden, layers.Dense(classes)])
+    net = keras.Sequential([keras.Input(shape), *hidden, layers.Dense(classes)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
     return net

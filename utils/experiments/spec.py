@@ -216,12 +216,16 @@ trace_every : as in `Fit`
     exclusive : bool
         True when the seconds of its runs are what it is about: on one machine they are trained one
         after the other, also where those of other experiments are trained several at a time.
+    data : utils.data.Dataset, optional
+        The images in the place of MNIST, from `utils.data.from_arrays` or `utils.data.from_npz`.
 
     Raises
     ------
     ValueError
         When one of them is not as above; a seed used twice is refused, and so is a metric with the
         name of another column.
+    TypeError
+        When `data` is something else.
     """
 
     name: str
@@ -241,9 +245,15 @@ trace_every : as in `Fit`
     trace_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
     exclusive: bool = False
+    data: "data.Dataset | None" = None
 
     def __post_init__(self):
         """Check everything, at both scales."""
+        if self.data is not None and not isinstance(self.data, data.Dataset):
+            raise TypeError(
+                f"data={self.data!r}; allowed are None, for MNIST, and what "
+                "utils.data.from_arrays or utils.data.from_npz returns"
+            )
         if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
             raise ValueError(
                 f"name={self.name!r}; allowed are lower-case letters, digits and hyphens"
@@ -268,6 +278,11 @@ trace_every : as in `Fit`
         for column in columns:
             if columns.count(column) > 1:
                 raise ValueError(f"metrics: {column!r} is the name of two of them")
+
+    @property
+    def title(self) -> str:
+        """Its name in tables and records: with ``@`` and that of the data, where not MNIST's."""
+        return f"{self.name}@{self.data.name}" if self.data else self.name
 
     def arms_at(self, scale: str) -> dict[str, Arm]:
         """Return the arms at one scale, checked."""
