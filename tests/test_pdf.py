@@ -19,7 +19,7 @@ ONE = f"""# One
 
 *What it is about.*
 
-See [the far end](two.ipynb#far), [](two.ipynb), and <a href="two.html#raw">a claim</a>.
+See [the far end](two.ipynb#the-far-end), [](two.ipynb), and <a href="two.html#raw">a claim</a>.
 
 :::{{dropdown}} More on it
 A fold with **more**.
@@ -54,7 +54,7 @@ CELLS = [
     code("solved = 1", "'the output of it'", "hide-cell"),
     v4.new_markdown_cell(":::{dropdown} Answer\nBecause *so*.\n:::\n\n**2.** And why not?"),
     v4.new_markdown_cell(f":::{{dropdown}} Answer\nThus.\n:::\n\n{FILL}"),
-    v4.new_markdown_cell("(far)=\n## The far end\n\nBack to [](one.md)."),
+    v4.new_markdown_cell("## The far end\n\nBack to [](one.md)."),
 ]
 
 
@@ -136,7 +136,7 @@ def test_each_link_leads_to_the_page_where_its_place_is(printed, texts):
     far = number_of(texts, "Back to")
     assert far > two > first
     places = {name: pages[name] for number, name in links if number == first}
-    assert places == {"chapters-two--far": far, "chapters-two": two, "chapters-two--raw": two}
+    assert places == {"chapters-two--the-far-end": far, "chapters-two": two, "chapters-two--raw": two}
     assert {name for number, name in links if number == 2} == {
         f"chapters-{name}" for name in ("one", "two", "three")
     }
