@@ -136,7 +136,11 @@ def test_each_link_leads_to_the_page_where_its_place_is(printed, texts):
     far = number_of(texts, "Back to")
     assert far > two > first
     places = {name: pages[name] for number, name in links if number == first}
-    assert places == {"chapters-two--the-far-end": far, "chapters-two": two, "chapters-two--raw": two}
+    assert places == {
+        "chapters-two--the-far-end": far,
+        "chapters-two": two,
+        "chapters-two--raw": two,
+    }
     assert {name for number, name in links if number == 2} == {
         f"chapters-{name}" for name in ("one", "two", "three")
     }
@@ -156,7 +160,14 @@ def test_the_bookmarks_are_the_headings_and_lead_to_them(printed, texts):
                 titles[words(entry.title)] = reader.get_destination_page_number(entry) + 1
 
     collect(reader.outline)
-    assert list(titles) == ["One", "1. Two", "1.1. Exercises", "1.2. The far end", "Answers", "Three"]
+    assert list(titles) == [
+        "One",
+        "1. Two",
+        "1.1. Exercises",
+        "1.2. The far end",
+        "Answers",
+        "Three",
+    ]
     assert titles["1.2. The far end"] == number_of(texts, "Back to")
     assert {title: titles[title] for title in PLACES} == {
         title: number_of(texts, text) for title, text in PLACES.items()

@@ -11,7 +11,7 @@ of the other page, in the same folder.
 
 Where ``repository.url`` says the address of the repository, a notebook with code begins with a cell
 that installs the course from there if it is not there yet, and its page has buttons that open it in
-Colab and on Binder, from the branch ``notebooks``. A page that says ``notebook: false`` is not exported.
+Colab and on Binder, from the branch ``notebooks``. A page with ``notebook: false`` is not exported.
 
 In the section *Exercises* a task begins with its number, ``**1.**``. What follows is told apart by
 tags of code cells: ``stub``, ``solution``, ``check``. Prose behind a solution, and every dropdown
@@ -51,7 +51,7 @@ _LAUNCH = {
 }
 
 # What is installed is called otherwise than what is imported, and `utils` is a common name.
-_INSTALL = '''\
+_INSTALL = """\
 # Installs the course where it is not there yet, as in Colab. Elsewhere it does nothing.
 def install(address):
     import importlib.util
@@ -74,7 +74,7 @@ def install(address):
         raise ImportError(f"another `utils` is in the way of the course: rename or move {found[0]}")
 
 
-install(%r)'''
+install(%r)"""
 
 
 @dataclass
@@ -230,7 +230,7 @@ def _write(app, pages):
         name = posixpath.basename(page)
         for kind, cells in (("solutions", solution(pieces)), ("student", student(pieces))):
             if address and any(cell.cell_type == "code" for cell in cells):
-                cells.insert(0, v4.new_code_cell(_INSTALL % address, id="install"))
+                cells.insert(0, v4.new_code_cell(install_cell(address), id="install"))
             notebook = v4.new_notebook(cells=cells, metadata=metadata)
             nbformat.validate(notebook)
             nbformat.write(notebook, folder / kind / f"{name}.ipynb")
@@ -246,6 +246,22 @@ def _write(app, pages):
     logger.info("[export] %d notebooks each for readers and students: %s", len(pages), folder)
     for name, numbers in unchecked.items():
         logger.info("[export] without a check: %s, exercise %s", name, ", ".join(numbers))
+
+
+def install_cell(address):
+    """Write the first cell of a notebook with code.
+
+    Parameters
+    ----------
+    address : str
+        Of the repository, as git reads it.
+
+    Returns
+    -------
+    str
+        Python. It raises ImportError where another ``utils`` is in the way.
+    """
+    return _INSTALL % address
 
 
 def _without(pieces, kind):

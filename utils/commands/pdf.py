@@ -71,8 +71,7 @@ def assemble(source, html, folder):
     Returns
     -------
     str
-        HTML. Where a page number belongs stands an empty element whose ``data-page-of`` is the id of
-        what is on that page.
+        HTML. A page number is an empty element, whose ``data-page-of`` is the id of what is there.
 
     Raises
     ------
@@ -104,7 +103,7 @@ def assemble(source, html, folder):
     subtitle = first.get_text() if first else ""
     front = (
         f'<div class="print-title"><p class="print-name">{title}</p><p>{subtitle}</p>'
-        f'<p>{config["author"]}</p><div>{licence}</div></div>'
+        f"<p>{config['author']}</p><div>{licence}</div></div>"
     )
     text = "\n".join(map(str, articles.values()))
     return (
