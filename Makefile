@@ -20,7 +20,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve test test-fast test-pythons coverage results notebooks notebooks-export claim bench check lint \
+.PHONY: help install book pdf serve test test-fast test-pythons coverage results notebooks notebooks-export claim bench check lint \
   audit sphinx lock clean
 
 help:  ## list these commands
@@ -56,6 +56,9 @@ install: $(STAMP)  ## make the environment, and nothing else
 
 book: $(STAMP)  ## build the book from the committed outputs
 	$(RUN) -m utils.commands.book
+
+pdf: $(STAMP)  ## print the whole book into _build/pdf, with Chromium or Chrome
+	$(RUN) -m utils.commands.pdf
 
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run 'make book' first." >&2; exit 1; }

@@ -74,7 +74,7 @@ def test_what_the_course_imports_is_declared():
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in files)
     declared = set(re.findall(r'^(?:    ")?([a-z][\w-]*)>=', text, re.M))
     # Parts of jupyter-book.
-    declared |= {"docutils", "myst-nb", "sphinx", "sphinx-external-toc"}
+    declared |= {"beautifulsoup4", "docutils", "myst-nb", "sphinx", "sphinx-external-toc"}
     homes = packages_distributions()
     homes = {name: {home.lower().replace("_", "-") for home in homes[name]} for name in used}
     assert {name for name in used if not declared & homes[name]} == set()

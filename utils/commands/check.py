@@ -145,15 +145,21 @@ def check_browser():
 
 
 def browser():
-    """Path of an installed Chromium or Chrome, None if there is none.
+    """Path of an installed Chromium, Chrome or Edge, None if there is none.
 
     Returns
     -------
     str or None
     """
-    found = (shutil.which(name) for name in BROWSERS)
-    mac = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-    return next((path for path in found if path), str(mac) if mac.is_file() else None)
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    # Where they are installed without being on the path.
+    places = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
+    for name in ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA"):  # Of Windows.
+        if folder := os.environ.get(name):
+            places.append(Path(folder, "Google", "Chrome", "Application", "chrome.exe"))
+            places.append(Path(folder, "Microsoft", "Edge", "Application", "msedge.exe"))
+    found += [str(path) for path in places if path.is_file()]
+    return found[0] if found else None
 
 
 def check_training():

@@ -30,3 +30,7 @@ _HOMES = {
 __all__ = [*_HOMES]
 # Imported when asked for: a process that only writes records needs no statistics.
 __getattr__ = giving(__name__, _HOMES)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
