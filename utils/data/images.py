@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 # Their names are part of the fingerprints of recorded runs, so they keep the underscore.
+from utils.checked import checked
 from utils.data.mnist import _check_unit_range, _check_whole
 
 _SIDES = {
@@ -22,6 +23,7 @@ _SIDES = {
 }
 
 
+@checked
 def shift(x, dy: int, dx: int) -> np.ndarray:
     """Move images by whole pixels; black comes in where they leave.
 
@@ -56,6 +58,7 @@ def shift(x, dy: int, dx: int) -> np.ndarray:
     return moved
 
 
+@checked
 def rotate(x, degrees: float) -> np.ndarray:
     """Rotate images about their centre; black comes in at the corners.
 
@@ -89,6 +92,7 @@ def rotate(x, degrees: float) -> np.ndarray:
     return turned.clip(0, 1).astype(x.dtype, copy=False)
 
 
+@checked
 def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the smallest box around the lit pixels of each image, the digit's box.
 
@@ -119,6 +123,7 @@ def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return top, left, height, width
 
 
+@checked
 def place(x, row, column, size: int = 28) -> np.ndarray:
     """Put each digit with its box's top left corner at a given place on a black canvas.
 
@@ -177,6 +182,7 @@ def place(x, row, column, size: int = 28) -> np.ndarray:
     return placed
 
 
+@checked
 def to_border(x, side: str) -> np.ndarray:
     """Move each digit until its box touches the named side, or both sides of a corner.
 
@@ -216,6 +222,7 @@ def to_border(x, side: str) -> np.ndarray:
     return place(x, row, column, size)
 
 
+@checked
 def contrast(x, factor: float) -> np.ndarray:
     """Lower the contrast: draw each image's pixels towards its mean.
 

@@ -4,10 +4,12 @@ import json
 
 import pandas as pd
 
+from utils.checked import checked
 from utils.evidence.claims import OWN, Comparison, Exact
 from utils.evidence.ledger import Entry, Line
 
 
+@checked
 def to_frame(listed: list[Entry]) -> pd.DataFrame:
     """Turn the ledger into a table.
 
@@ -34,6 +36,7 @@ def to_frame(listed: list[Entry]) -> pd.DataFrame:
     return pd.DataFrame(joined).drop(columns="settled_by")
 
 
+@checked
 def to_json(listed: list[Entry]) -> str:
     """Write the ledger as JSON.
 

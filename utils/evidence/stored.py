@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.checked import checked, shown
 from utils.evidence.records import Requirements
 
 # Where a notebook's metadata has the hash of the code that its outputs come from.
@@ -42,11 +43,13 @@ class Page:
     current: bool
 
     @classmethod
+    @checked
     def read(cls, path: Path | str) -> "Page":
-        """Read the file of a notebook."""
+        """Read the file of a notebook; one that is none is a ValueError."""
         return cls.of(_load(path))
 
     @classmethod
+    @checked
     def of(cls, notebook: Mapping) -> "Page":
         """Read a notebook that is in memory, as JSON or nbformat give it."""
         outputs = _metadata(notebook)
@@ -65,6 +68,7 @@ class Page:
         )
 
 
+@checked
 def stored_metadata(path: Path | str) -> list[dict]:
     """Read the metadata of a notebook's stored outputs.
 
@@ -82,6 +86,7 @@ def stored_metadata(path: Path | str) -> list[dict]:
     return _metadata(_load(path))
 
 
+@checked
 def code_hash(notebook: Mapping) -> str:
     """Take a hash of a notebook's code.
 
@@ -102,7 +107,15 @@ def code_hash(notebook: Mapping) -> str:
 
 
 def _load(path: Path | str) -> dict:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        cells = notebook["cells"]
+        if all(isinstance(cell["source"], (str, list)) and cell["cell_type"] for cell in cells):
+            return notebook
+        reason = "a cell without a source"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise ValueError(f"path={shown(str(path))} is no notebook ({reason})")
 
 
 def _metadata(notebook: Mapping) -> list[dict]:

@@ -5,6 +5,8 @@ import operator
 
 import pandas as pd
 
+from utils.checked import checked
+
 _OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -18,6 +20,7 @@ _OPERATORS = {
 LEADING = ("experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size")
 
 
+@checked
 def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     """Turn records into one tidy table.
 
@@ -53,6 +56,7 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=LEADING)
 
 
+@checked
 def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep one row a run: that of its last epoch, never of its best.
 
@@ -71,6 +75,7 @@ def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[last].reset_index(drop=True)
 
 
+@checked
 def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
     """Evaluate a metric that may be written as an expression of columns.
 
@@ -112,6 +117,7 @@ def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
     return value(ast.parse(expression, mode="eval").body)
 
 
+@checked
 def columns_of(expression: str) -> tuple[str, ...]:
     """Check an expression for `evaluate`, without evaluating it.
 
@@ -160,6 +166,7 @@ def _names(node: ast.expr) -> list[str]:
     raise ValueError(f"{type(node).__name__} is not allowed")
 
 
+@checked
 def describe_runs(frame: pd.DataFrame) -> str:
     """Say what ran, in a few words.
 

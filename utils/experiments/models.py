@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
+from utils.checked import checked
 from utils.experiments.quiet_keras import keras
 
 layers = keras.layers
 
 
+@checked
 def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 0.002):
     """Compile a network for MNIST from its hidden layers.
 
@@ -31,6 +33,7 @@ def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 
     return net
 
 
+@checked
 def deep(
     learning_rate: float,
     between: Callable[[], Iterable[layers.Layer]] = tuple,
@@ -70,6 +73,7 @@ def deep(
     return net
 
 
+@checked
 def pairs(count: int) -> keras.Sequential:
     """Build pairs-1, pairs-2, pairs-3, or the same with a fourth pair.
 

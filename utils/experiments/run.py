@@ -18,6 +18,7 @@ import pandas as pd
 from joblib.parallel import get_active_backend
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import artifacts, claims, stages
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.statistics import Verdict
@@ -114,6 +115,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         staged = (seeds.pilot, seeds.cap) if isinstance(seeds, Stein) else ()
         return Requirements(self.name, self.seeds_at("full"), self.fingerprints("full"), *staged)
 
+    @checked
     def fingerprints(self, scale: str) -> dict[str, dict[str, str]]:
         """Take the fingerprint of every arm at one scale.
 
@@ -387,6 +389,7 @@ class Result:
         kind = "quick runs" if self.best is self.quick else "recorded runs"
         return f"{kind}: {describe_runs(self.best)}"
 
+    @checked
     def verdict(self, claim: str, *others: "Result") -> claims.Settlement:
         """Judge a claim by these runs.
 
@@ -411,6 +414,7 @@ class Result:
             full=pd.concat(full) if full else None,
         )
 
+    @checked
     def expect(self, claim: str, verdict: str, *others: "Result") -> None:
         """Insist on the verdict that a text leans on, so that words cannot outlive it.
 

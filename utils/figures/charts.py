@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from utils.checked import checked
 from utils.evidence.statistics import Estimate
 from utils.evidence.table import evaluate
 from utils.figures.parts import (
@@ -45,6 +46,7 @@ from utils.figures.style import COLOURS, INK, say, show
 from utils.theory.arithmetic import layer_table
 
 
+@checked
 def compare(
     result,
     metrics: str | Iterable[str] | Mapping[str, str] = "test_accuracy",
@@ -150,6 +152,7 @@ def compare(
     finish(drawing, places, alt, head_of(title, label, kind))
 
 
+@checked
 def in_margins(
     settlements: Iterable,
     labels: Mapping[str, Sequence[str]] | None = None,
@@ -215,6 +218,7 @@ def in_margins(
     )
 
 
+@checked
 def curves(
     result,
     metrics: str | Iterable[str] | Mapping[str, str] = "test_accuracy",
@@ -270,6 +274,7 @@ def curves(
     finish(drawing, places, alt, head_of(title, label, "mean and spread"))
 
 
+@checked
 def tradeoff(
     result,
     x: str | Mapping[str, float],
@@ -365,6 +370,7 @@ def tradeoff(
     finish(drawing, [place], alt, head_of(title, label, "runs and mean"))
 
 
+@checked
 def sweep(
     result,
     metrics: str | Mapping,
@@ -482,6 +488,7 @@ def sweep(
     finish(drawing, places, alt, head_of(title, label, kind))
 
 
+@checked
 def cumulative(
     result,
     steps: Iterable[str] | Mapping[str, str],
@@ -550,6 +557,7 @@ def cumulative(
     finish(drawing, [place], alt, head_of(title, label, kind_of_interval(changes)))
 
 
+@checked
 def lines(
     x: Sequence,
     series: Mapping[str, Sequence[float]],
@@ -608,6 +616,7 @@ def lines(
         show(drawing, alt)
 
 
+@checked
 def intervals(
     axes: Axes,
     estimates: Mapping[str, Estimate],
@@ -641,6 +650,7 @@ def intervals(
     draw_rows(axes, rows, list(groups) or [""] * len(estimates))
 
 
+@checked
 def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=None) -> None:
     """Draw parameters and multiply-adds of networks, split into convolutions and dense layers.
 

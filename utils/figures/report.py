@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from utils.checked import checked, shown
 from utils.evidence import claims
 from utils.figures.runs import FEWEST_FOR_INTERVAL, by_seed, estimate, minus
 
@@ -26,6 +27,7 @@ class _Number(float):
         return minus(super().__format__(spec))
 
 
+@checked
 def glue_texts(texts: Mapping[str, object]) -> None:
     """Keep texts for the prose, which reads them by ``{glue:text}``.
 
@@ -40,6 +42,7 @@ def glue_texts(texts: Mapping[str, object]) -> None:
         glue(key, str(text), display=False)
 
 
+@checked
 def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]] = {}) -> None:
     """Keep the verdicts on claims for the prose.
 
@@ -95,6 +98,7 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
     glue_texts(texts)
 
 
+@checked
 def glue_numbers(
     result,
     numbers: Mapping[str, tuple | Callable],
@@ -135,6 +139,8 @@ def glue_numbers(
     Where the recorded runs are not complete, or the quick runs leave an arm out, the text is
     ``not yet run``. Below three seeds the interval is left out of the usual texts.
     """
+    if not hasattr(result, "recorded"):
+        raise TypeError(f"result={shown(result)}; allowed is what `Experiment.run` returns")
     if unit not in UNITS:
         raise ValueError(f"unit={unit!r}; allowed are {', '.join(map(repr, UNITS))}")
     if scale not in ("full", "quick", "both"):

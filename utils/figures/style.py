@@ -17,6 +17,8 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from utils.checked import checked
+
 # Text and axes are drawn in this grey, which is legible on white and on black alike; in the SVG
 # it becomes "the colour of the text around".
 INK = "#808080"
@@ -60,6 +62,7 @@ _STYLE = {
 }
 
 
+@checked
 def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.ndarray]:
     """Make a figure in the house style.
 
@@ -90,12 +93,14 @@ def require_alt(alt: str | None) -> None:
         raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
 
 
+@checked
 def say(axes: Axes, words: str) -> None:
     """Add what is drawn into axes, in numbers, to what a screen reader says of the figure."""
     # The label of an artist is drawn in legends alone, and axes stand in none.
     axes.set_label(" ".join([axes.get_label(), *words.split()]).strip())
 
 
+@checked
 def show(figure: Figure, alt: str) -> None:
     """Show a figure below the cell.
 
@@ -127,6 +132,7 @@ def show(figure: Figure, alt: str) -> None:
     )
 
 
+@checked
 def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
     """Draw a figure as an SVG element that takes the colour of the text around it.
 

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from utils.checked import checked, shown
+
 if TYPE_CHECKING:
     import keras
 
@@ -453,6 +455,7 @@ def _shape(tensor):
     return shape
 
 
+@checked
 def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.DataFrame:
     """Lay out a Keras model's shapes, parameters and multiply-adds, a row a layer.
 
@@ -490,6 +493,7 @@ def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.D
     return pd.DataFrame(rows, columns=columns)
 
 
+@checked
 def multiply_adds(model: keras.Model, known: dict[str, int] | None = None) -> int:
     """Count a Keras model's multiply-adds for one image.
 
@@ -559,6 +563,7 @@ class ReceptiveField:
     jump: int
     start: float
 
+    @checked
     def pixels(self, index: int = 0) -> tuple[int, int]:
         """Give the first and last pixel that one output sees, padding included.
 
@@ -576,6 +581,7 @@ class ReceptiveField:
         return round(first), round(first) + self.size - 1
 
 
+@checked
 def receptive_fields(
     layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
 ) -> dict[int | str, ReceptiveField]:
@@ -614,9 +620,11 @@ def receptive_fields(
     strides leave a border unused. Before that point padding is part of a field.
     Random augmentation, dropout and batch normalisation are taken as at inference.
     """
+    if axis not in (0, 1):
+        raise ValueError(f"axis must be 0 (height) or 1 (width), got {axis!r}")
+    if size is not None:
+        _whole("size", size)
     if hasattr(layers_or_model, "layers"):
-        if axis not in (0, 1):
-            raise ValueError(f"axis must be 0 (height) or 1 (width), got {axis!r}")
         calls = _calls(layers_or_model)
         shapes = [call.shape for call in calls if call.kind == "InputLayer"]
         if len(shapes) != 1 or len(shapes[0]) != 3:
@@ -626,6 +634,10 @@ def receptive_fields(
             sources = [views[source.name] for source in call.sources]
             views[call.name] = _view(call, sources, axis, shapes[0][axis])
         return {name: field for name, (field, _) in views.items()}
+    if not isinstance(layers_or_model, Sequence) or isinstance(layers_or_model, str):
+        raise TypeError(
+            f"layers_or_model={shown(layers_or_model)}; allowed are a list of tuples and a model"
+        )
     fields, field = {}, ReceptiveField(1, 1, 0.0)
     for index, layer in enumerate(layers_or_model):
         if not isinstance(layer, (tuple, list)) or not 1 <= len(layer) <= 4:
@@ -641,6 +653,7 @@ def receptive_fields(
     return fields
 
 
+@checked
 def receptive_field(
     layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
 ) -> ReceptiveField:

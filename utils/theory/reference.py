@@ -25,6 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from utils.checked import checked
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
 
 Padding = str | int | tuple[int, int]
@@ -80,6 +81,7 @@ _ANY = (None, None, None, None)
 # --- Convolution --------------------------------------------------------------------------
 
 
+@checked
 def conv2d(
     x: np.ndarray,
     kernel: np.ndarray,
@@ -124,6 +126,7 @@ def conv2d(
     return y if bias is None else y + bias
 
 
+@checked
 def conv2d_input_gradient(
     dy: np.ndarray,
     kernel: np.ndarray,
@@ -167,6 +170,7 @@ def conv2d_input_gradient(
     return _crop(dx, size, widths)
 
 
+@checked
 def conv2d_kernel_gradient(
     dy: np.ndarray,
     x: np.ndarray,
@@ -212,6 +216,7 @@ def conv2d_kernel_gradient(
     return dkernel, dy.sum(axis=(0, 1, 2))
 
 
+@checked
 def conv2d_transpose(
     x: np.ndarray,
     kernel: np.ndarray,
@@ -256,6 +261,7 @@ def conv2d_transpose(
     return y if bias is None else y + bias
 
 
+@checked
 def conv_matrix(
     kernel: np.ndarray,
     size: tuple[int, int],
@@ -306,6 +312,7 @@ def _pool_windows(x, pool, stride, padding):
     return _windows(x.shape[1:3], (pool, pool), stride, padding, 1)
 
 
+@checked
 def max_pool(
     x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -344,6 +351,7 @@ def max_pool(
     return y
 
 
+@checked
 def max_pool_gradient(
     dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -385,6 +393,7 @@ def max_pool_gradient(
     return _crop(dx, x.shape[1:3], widths)
 
 
+@checked
 def average_pool(
     x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -418,6 +427,7 @@ def average_pool(
     return y
 
 
+@checked
 def average_pool_gradient(
     dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -455,6 +465,7 @@ def average_pool_gradient(
 # --- Activation, dropout, batch normalisation ---------------------------------------------
 
 
+@checked
 def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     """Keep what is positive and multiply the rest by `slope` (leaky ReLU if not 0).
 
@@ -476,6 +487,7 @@ def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     return np.where(x > 0, x, slope * x)
 
 
+@checked
 def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     """Take a gradient back through `relu`; at exactly 0 it is multiplied by `slope`.
 
@@ -498,6 +510,7 @@ def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarr
     return np.where(x > 0, dy, slope * dy)
 
 
+@checked
 def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generator) -> np.ndarray:
     """Draw which values stay: True with the probability ``1 - rate``.
 
@@ -521,6 +534,7 @@ def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generat
     return rng.random(shape) >= rate
 
 
+@checked
 def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     """Zero what the mask drops, and scale the rest by ``1 / (1 - rate)``.
 
@@ -554,6 +568,7 @@ def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, x / (1 - rate), np.zeros_like(x))
 
 
+@checked
 def batch_norm(
     x: np.ndarray,
     gamma: np.ndarray,
@@ -587,6 +602,7 @@ def batch_norm(
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
 
+@checked
 def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each channel's mean and variance (divided by N, not N - 1) over all other axes.
 
@@ -606,6 +622,7 @@ def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean(axis=axes), x.var(axis=axes)
 
 
+@checked
 def moving_average(
     moving: np.ndarray | float, batch: np.ndarray | float, momentum: float = 0.99
 ) -> np.ndarray | float:
@@ -630,6 +647,7 @@ def moving_average(
     return momentum * moving + (1 - momentum) * batch
 
 
+@checked
 def batch_norm_gradient(
     dy: np.ndarray, x: np.ndarray, gamma: np.ndarray, epsilon: float = 1e-3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -665,6 +683,7 @@ def batch_norm_gradient(
 # --- Softmax and losses, one value for each sample ----------------------------------------
 
 
+@checked
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits into probabilities along the last axis.
 
@@ -685,6 +704,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+@checked
 def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Take a gradient with respect to softmax's probabilities back to the logits.
 
@@ -704,6 +724,7 @@ def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return probabilities * (dp - (dp * probabilities).sum(axis=-1, keepdims=True))
 
 
+@checked
 def cross_entropy(
     target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
 ) -> np.ndarray:
@@ -734,6 +755,7 @@ def cross_entropy(
     return -(target * np.log(np.clip(shares, epsilon, 1 - epsilon))).sum(axis=-1)
 
 
+@checked
 def cross_entropy_gradient(
     target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
 ) -> np.ndarray:
@@ -762,6 +784,7 @@ def cross_entropy_gradient(
     return (slope - (slope * shares).sum(axis=-1, keepdims=True)) / total
 
 
+@checked
 def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Give the cross-entropy of ``softmax(logits)``, exact however large the logits are.
 
@@ -785,6 +808,7 @@ def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndar
     return -(target * log_probabilities).sum(axis=-1)
 
 
+@checked
 def cross_entropy_from_logits_gradient(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Give `cross_entropy_from_logits`'s gradient: what was predicted less what was wanted.
 
@@ -804,6 +828,7 @@ def cross_entropy_from_logits_gradient(target: np.ndarray, logits: np.ndarray) -
     return softmax(logits) - target
 
 
+@checked
 def squared_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     """Average the squared differences over the last axis, as Keras does.
 
@@ -823,6 +848,7 @@ def squared_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     return ((output - target) ** 2).mean(axis=-1)
 
 
+@checked
 def squared_error_gradient(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     """Give `squared_error`'s gradient with respect to the output.
 

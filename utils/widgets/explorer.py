@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from utils import figures
+from utils.checked import checked
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
 from utils.theory.reference import conv2d, conv2d_transpose
 from utils.widgets import page
@@ -26,6 +27,7 @@ LIMITS = {
 }
 
 
+@checked
 def explorer(
     size: int = 5,
     kernel: int = 3,
@@ -85,6 +87,7 @@ def explorer(
     page.show(markup, f"explorer: {alt}")
 
 
+@checked
 def explorer_html(
     settings: Mapping[str, object], image=None, weights=None, bias=0.0
 ) -> tuple[str, str]:

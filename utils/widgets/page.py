@@ -6,9 +6,12 @@ from pathlib import Path
 
 from IPython.display import display
 
+from utils.checked import checked
+
 _HERE = Path(__file__).parent
 
 
+@checked
 def whole(kind: str, label: str, state: object, content: str) -> str:
     """Write a widget as HTML that stands by itself.
 
@@ -37,6 +40,7 @@ def whole(kind: str, label: str, state: object, content: str) -> str:
     )
 
 
+@checked
 def script(kind: str) -> str:
     """Text between the tags of a widget's script, the same on every page.
 
@@ -53,6 +57,7 @@ def script(kind: str) -> str:
     return "\n" + "\n".join(parts)
 
 
+@checked
 def show(markup: str, words: str) -> None:
     """Show a widget below the cell, and in words where no HTML is shown.
 
