@@ -17,8 +17,11 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     str: "a text",
-    np.ndarray: "an array",
+    np.ndarray: "an array of numbers",
     Path: "a path",
+    dict: "a dict",
+    list: "a list",
+    tuple: "a tuple",
     Mapping: "a mapping",
     Sequence: "a sequence",
     Iterable: "a sequence",
@@ -36,9 +39,9 @@ _shown.maxstring = _shown.maxother = 120
 def checked(function: Callable) -> Callable:
     """Make a function refuse arguments of another type than its annotations say.
 
-    Only the outermost type counts: what a mapping holds is for the function to check. As in the
-    docstrings, an array is whatever NumPy makes one from, a float any real number, and an int any
-    whole number but True and False. An argument without an annotation is not looked at.
+    As in the docstrings, an array is whatever NumPy makes one of numbers from, a float any real
+    number, and an int any whole number but True and False. What lists and mappings hold is looked
+    at as well, and an argument without an annotation is not.
 
     Parameters
     ----------
@@ -87,16 +90,36 @@ def _fits(value, kind) -> bool:
     origin = typing.get_origin(kind) or kind
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, each) for each in typing.get_args(kind))
-    if origin in _FITS:
-        return _FITS[origin](value)
     known = isinstance(origin, type) and origin not in (inspect.Parameter.empty, object)
-    return not known or isinstance(value, origin)
+    fits = _FITS.get(origin, lambda value: not known or isinstance(value, origin))(value)
+    inner = [each for each in typing.get_args(kind) if each is not ...]
+    if not fits or not inner or origin is Callable:
+        return fits
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, (list, tuple, set)):
+        fixed = origin is tuple and ... not in typing.get_args(kind)
+        if fixed and len(value) != len(inner):
+            return False
+        pairs = [(each,) for each in value] if not fixed else [value]
+    else:
+        return True  # To look into an iterator would use it up.
+    return all(_fits(each, part) for pair in pairs for each, part in zip(pair, inner, strict=False))
 
 
 def _is_whole(value) -> bool:
     try:
         return not isinstance(value, (bool, np.bool_)) and operator.index(value) is not None
     except TypeError:
+        return False
+
+
+def _is_numeric(value) -> bool:
+    if not hasattr(value, "__array__") and not isinstance(value, (list, tuple, Real)):
+        return False
+    try:
+        return np.asarray(value).dtype.kind in "biuf"
+    except ValueError:  # Lists of several lengths.
         return False
 
 
@@ -113,8 +136,8 @@ _FITS = {
     bool: lambda value: isinstance(value, (bool, np.bool_)),
     int: _is_whole,
     float: lambda value: isinstance(value, Real) and not isinstance(value, (bool, np.bool_)),
-    np.ndarray: lambda value: hasattr(value, "__array__") or isinstance(value, (list, tuple, Real)),
-    Path: lambda value: isinstance(value, (str, Path)),
+    np.ndarray: _is_numeric,
+    Path: lambda value: isinstance(value, (str, Path)) and "\0" not in str(value),
     tuple: lambda value: isinstance(value, (list, tuple)),
     Sequence: _is_listed,
     Iterable: lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)),
@@ -126,4 +149,8 @@ def _words(kind) -> str:
     origin = typing.get_origin(kind) or kind
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_words, typing.get_args(kind))))
-    return _WORDS.get(origin) or f"a {origin.__module__.split('.')[0]} {origin.__name__}"
+    words = _WORDS.get(origin) or origin.__name__
+    inner = [each for each in typing.get_args(kind) if each not in (..., object)]
+    if inner and origin is not Callable:
+        words += f" of {', '.join(map(_words, inner))}"
+    return words

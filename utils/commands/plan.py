@@ -92,7 +92,7 @@ class Notebook:
 
 
 @checked
-def notebook(path: Path | str) -> Notebook:
+def notebook(path: Path) -> Notebook:
     """Read what a notebook asks for from its stored outputs.
 
     Parameters
@@ -130,7 +130,7 @@ def experiments(page: Page) -> tuple[Planned, ...]:
 
 
 @checked
-def name_of(path: Path | str) -> str:
+def name_of(path: Path) -> str:
     """Write the path of a notebook as a reader would type it here."""
     try:
         return os.path.relpath(path)

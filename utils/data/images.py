@@ -86,9 +86,9 @@ def rotate(x, degrees: float) -> np.ndarray:
     """
     _check_images(x)
     _check_unit_range(x, "x")
-    if not np.isfinite(degrees):
+    if not abs(degrees) < np.inf:
         raise ValueError(f"degrees is {degrees!r}; allowed is a finite number")
-    turned = ndimage.rotate(x, degrees, axes=(2, 1), reshape=False, order=1)
+    turned = ndimage.rotate(x, float(degrees), axes=(2, 1), reshape=False, order=1)
     return turned.clip(0, 1).astype(x.dtype, copy=False)
 
 

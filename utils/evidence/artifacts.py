@@ -13,7 +13,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 @checked
-def pack(name: str, array: np.ndarray) -> dict:
+def pack(name: str, array) -> dict:
     """Write an array as text.
 
     Parameters

@@ -33,7 +33,7 @@ def to_frame(listed: list[Entry]) -> pd.DataFrame:
         for row in rows
     ]
     # Several sentences, which would be repeated in each row of a claim.
-    return pd.DataFrame(joined).drop(columns="settled_by")
+    return pd.DataFrame(joined).drop(columns="settled_by", errors="ignore")
 
 
 @checked

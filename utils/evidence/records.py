@@ -20,7 +20,10 @@ from utils.paths import RESULTS, SHIPPED
 _LOCK_SECONDS = 60
 
 # What a line that tells a stage must have.
-_STAGE = {"metric", "treatment", "baseline", "half_width", "pilot", "seeds", "fingerprints"}
+_STAGE = {
+    *("metric", "treatment", "baseline", "half_width", "pilot", "spread", "wanted", "seeds"),
+    "fingerprints",
+}
 
 
 # Of an experiment, whose file it names: it leads to no other folder.
@@ -31,13 +34,15 @@ class RecordError(RuntimeError):
     """A run could not be recorded."""
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, argument: str = "experiment") -> None:
     """Refuse what cannot be the name of an experiment.
 
     Parameters
     ----------
     name : str
         Lower-case letters, digits and hyphens.
+    argument : str
+        What it is called in the message.
 
     Raises
     ------
@@ -45,7 +50,9 @@ def check_name(name: str) -> None:
         When it is anything else.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"name={shown(name)}; allowed are lower-case letters, digits and hyphens")
+        raise ValueError(
+            f"{argument}={shown(name)}; allowed are lower-case letters, digits and hyphens"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

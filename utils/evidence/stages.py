@@ -72,7 +72,22 @@ def due(required: Requirements) -> list[dict]:
 
 @checked
 def describe(stage: dict) -> str:
-    """Say in words what a stage asks for and why."""
+    """Say in words what a stage asks for and why.
+
+    Parameters
+    ----------
+    stage : dict
+        As `due` gives it.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    KeyError
+        When one of its fields is missing.
+    """
     capped = " (capped)" if stage["wanted"] > stage["seeds"] else ""
     return (
         f"{stage['metric']} of {stage['treatment']!r} against {stage['baseline']!r}: "

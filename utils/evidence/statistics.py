@@ -445,7 +445,7 @@ def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
        variance", Annals of Mathematical Statistics 16, 243-258, 1945.
     """
     for name, value, good, allowed in (
-        ("spread", spread, spread >= 0 and np.isfinite(spread), "a number from 0"),
+        ("spread", spread, 0 <= spread < np.inf, "a number from 0"),
         ("half_width", half_width, half_width > 0, "a number above 0"),
         ("pilot", pilot, pilot >= 2, "a whole number from 2"),
         ("cap", cap, cap >= pilot, f"a whole number from the pilot's {pilot}"),
@@ -491,7 +491,7 @@ def control_false_discoveries(p_values: np.ndarray, rate: float = 0.05) -> np.nd
     if not 0 < rate < 1:
         raise ValueError(f"rate={rate!r}; allowed is 0 < rate < 1")
     p_values = np.asarray(p_values, dtype=float)
-    if not np.all((p_values >= 0) & (p_values <= 1)):
+    if p_values.ndim != 1 or not np.all((p_values >= 0) & (p_values <= 1)):
         raise ValueError(f"p_values={p_values!r}; allowed are numbers from 0 to 1")
     if not p_values.size:
         return np.zeros(0, dtype=bool)

@@ -5,7 +5,7 @@ import operator
 
 import pandas as pd
 
-from utils.checked import checked
+from utils.checked import checked, shown
 
 _OPERATORS = {
     ast.Add: operator.add,
@@ -15,6 +15,8 @@ _OPERATORS = {
     ast.Lt: operator.lt,
     ast.Gt: operator.gt,
 }
+
+_WANTED = {"arm", "seed", "epochs", "train_size", "test_size", "parameters", "measures"}
 
 # What `table` puts in front of a run's metrics.
 LEADING = ("experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size")
@@ -38,6 +40,8 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     """
     rows = []
     for record in records:
+        if not isinstance(record, dict) or not _WANTED <= record.keys():
+            raise ValueError(f"records hold {shown(record)}; allowed are dicts with {_WANTED}")
         for epoch, metrics in enumerate(record["epochs"], start=1):
             row = {
                 "experiment": name,

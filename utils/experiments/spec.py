@@ -245,7 +245,7 @@ trace_every : as in `Fit`
 
     def __post_init__(self):
         """Check everything, at both scales."""
-        check_name(self.name)
+        check_name(self.name, "name")
         for scale in data.SCALES:
             self.seeds_at(scale)
             for arm in self.arms_at(scale):
