@@ -97,7 +97,7 @@ def _fits(value, kind) -> bool:
         return fits
     if isinstance(value, Mapping):
         pairs = value.items()
-    elif isinstance(value, (list, tuple, set)):
+    elif isinstance(value, (list, tuple, set, np.ndarray)):
         fixed = origin is tuple and ... not in typing.get_args(kind)
         if fixed and len(value) != len(inner):
             return False
@@ -140,7 +140,9 @@ _FITS = {
     Path: lambda value: isinstance(value, (str, Path)) and "\0" not in str(value),
     tuple: lambda value: isinstance(value, (list, tuple)),
     Sequence: _is_listed,
-    Iterable: lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)),
+    Iterable: lambda value: (
+        isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    ),
     Callable: callable,
 }
 

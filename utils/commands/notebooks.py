@@ -161,7 +161,7 @@ def _failed_cell(notebook):
 
 
 @checked
-def tidy(notebook: nbformat.NotebookNode, stderr: dict | None = None):
+def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
     """Take out of an executed notebook what would differ at its next run.
 
     Parameters

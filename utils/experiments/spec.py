@@ -328,7 +328,7 @@ trace_every : as in `Fit`
 
 
 def _checked_scale(scale: str) -> str:
-    if scale not in data.SCALES:
+    if not isinstance(scale, str) or scale not in data.SCALES:
         raise ValueError(f"scale={scale!r}; allowed are {', '.join(map(repr, data.SCALES))}")
     return scale
 

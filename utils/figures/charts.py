@@ -14,7 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from utils.checked import checked
+from utils.checked import checked, shown
+from utils.evidence.claims import Settlement
 from utils.evidence.statistics import Estimate
 from utils.evidence.table import evaluate
 from utils.figures.parts import (
@@ -154,7 +155,7 @@ def compare(
 
 @checked
 def in_margins(
-    settlements: Iterable,
+    settlements: Iterable[Settlement],
     labels: Mapping[str, Sequence[str]] | None = None,
     *,
     alt: str | None = None,
@@ -459,6 +460,8 @@ def sweep(
                     text = f"{text}, {word}" if len(names) > 1 else word
                 if places_:
                     panels.setdefault(axis.label, []).append((text, axis, places_))
+    if not panels:
+        raise ValueError(f"arms={arms!r} has none with runs; allowed is at least one")
     drawing, places = sheet(axes, len(panels), alt, (7, 3.1), ncols=len(panels))
     for number, (place, (text, lines)) in enumerate(zip(places, panels.items(), strict=True)):
         if baseline is not None or margin is not None:
@@ -592,8 +595,13 @@ def lines(
     Raises
     ------
     ValueError
-        When there are neither `alt` nor `axes`.
+        When there are neither `alt` nor `axes`, no places or no series, or `log` is not as above.
     """
+    if not len(x) or not series or log not in ("", "x", "y", "xy"):
+        raise ValueError(
+            f"x has {len(x)} entries, series {len(series)}, and log={shown(log)}; allowed are one "
+            "or more, and '', 'x', 'y', 'xy'"
+        )
     drawing, (place,) = sheet(axes, 1, alt, (6, 2.9))
     words = list(x) if isinstance(x[0], str) else None
     at = range(len(words)) if words else x
@@ -644,6 +652,8 @@ def intervals(
     -----
     `compare` draws this from a result. An estimate from fewer than three runs has no interval.
     """
+    if not estimates:
+        raise ValueError("estimates is empty; allowed is at least one")
     if margin is not None:
         draw_band(axes, 0, (-margin * factor, margin * factor))
     rows = [(name, scaled(found, factor)) for name, found in estimates.items()]
@@ -667,6 +677,8 @@ def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=
         When there are neither `alt` nor two `axes`, or for a layer that
         `utils.theory.arithmetic.layer_table` does not know.
     """
+    if not models:
+        raise ValueError("models is empty; allowed is at least one")
     tables = [layer_table(model) for model in models.values()]
     size = (7, 0.9 + 0.35 * len(models))
     drawing, places = sheet(axes, 2, alt, size, ncols=2, sharey=True)
@@ -777,6 +789,8 @@ def _series(result, frame, arms, x) -> dict[str, dict[str, float]]:
             name: {arm: number for arm, number in members.items() if arm in ran}
             for name, members in arms.items()
         }
+    if not isinstance(arms, str):
+        raise TypeError(f"arms={shown(arms)}; allowed is a text or a mapping, with such metrics")
     parts = {"{series}": r"(?P<series>.+)", "{x}": r"(?P<x>[\d.,]*\d)", "{_}": r".+"}
     pattern = re.escape(arms)
     for part, expression in parts.items():

@@ -32,6 +32,9 @@ def shape_walk(models: Mapping[str, object]) -> Figure:
         width grows with the number of channels. Layers that only change values (dropout,
         activations) are left out. Hand it to `show`.
     """
+    for name, model in models.items() or [("none", None)]:
+        if not hasattr(model, "input_shape"):
+            raise ValueError(f"models: {name!r}={model!r}; allowed are Keras's, one at least")
     walks = {name: _shapes(model) for name, model in models.items()}
     longest = max(map(len, walks.values()))
     # Names and sizes of many layers stand side by side only when each is broken in two lines.

@@ -64,6 +64,11 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
     """
     texts = {}
     for name, settlement in settled.items():
+        if not isinstance(settlement, (str, claims.Settlement)):
+            raise TypeError(
+                f"settled[{name!r}]={shown(settlement)}; allowed is what `result.verdict` returns, "
+                "or the id of a claim"
+            )
         if isinstance(settlement, str):
             claim = claims.load_ledger()[settlement]
             if "exact" not in claim.kind:

@@ -86,6 +86,8 @@ def axes_of(metrics: str | Iterable[str] | Mapping[str, str]) -> list[Axis]:
     """List the metrics to draw; those without a label get the usual one, or their name."""
     if isinstance(metrics, str):
         metrics = [metrics]
+    if not len(metrics := metrics if isinstance(metrics, Mapping) else list(metrics)):
+        raise ValueError(f"metrics={metrics!r}; allowed is at least one")
     if not isinstance(metrics, Mapping):
         metrics = {metric: _LABELS.get(metric, metric.removeprefix("log2_")) for metric in metrics}
     return [Axis(metric, label) for metric, label in metrics.items()]

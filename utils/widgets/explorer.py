@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from utils import figures
-from utils.checked import checked
+from utils.checked import checked, shown
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
 from utils.theory.reference import conv2d, conv2d_transpose
 from utils.widgets import page
@@ -130,6 +130,8 @@ def explorer_html(
 def _checked(settings):
     """Return the settings as plain Python values, in the order of `LIMITS`."""
     checked = {}
+    if missing := [*LIMITS.keys() - settings.keys(), *{"transposed"} - settings.keys()]:
+        raise ValueError(f"settings={shown(settings)}; allowed is one with {sorted(missing)}")
     for name, (least, most) in LIMITS.items():
         value = settings[name]
         if name == "padding" and isinstance(value, str) and value in ("valid", "same", "full"):

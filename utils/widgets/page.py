@@ -10,6 +10,8 @@ from utils.checked import checked
 
 _HERE = Path(__file__).parent
 
+KINDS = ("draw", "explorer", "slider")
+
 
 @checked
 def whole(kind: str, label: str, state: object, content: str) -> str:
@@ -31,12 +33,13 @@ def whole(kind: str, label: str, state: object, content: str) -> str:
     str
         The same for the same arguments.
     """
+    code = script(kind)
     style = (_HERE / f"{kind}.css").read_text("utf-8")
     packed = html.escape(json.dumps(state, separators=(",", ":")))
     return (
         f'<style>\n{style}</style><div class="{kind}" role="group" '
         f'aria-label="{html.escape(label)}" data-state="{packed}">{content}</div>'
-        f'<script type="module">{script(kind)}</script>'
+        f'<script type="module">{code}</script>'
     )
 
 
@@ -53,6 +56,8 @@ def script(kind: str) -> str:
     -------
     str
     """
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}; allowed are {', '.join(map(repr, KINDS))}")
     parts = ((_HERE / f"{name}.js").read_text("utf-8") for name in ("common", kind))
     return "\n" + "\n".join(parts)
 
