@@ -6,12 +6,18 @@ what is of the wrong kind, range, shape or size. A new public function fails her
 of the tables below.
 """
 
+import ast
+import errno
 import functools
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import re
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -94,7 +100,6 @@ CALLS = {
     "data.mnist.MNIST.split": lambda: dict(self=data.load_mnist("quick"), seed=0, train_size=100),
     "data.mnist.load_mnist": lambda: dict(scale="quick"),
     "data.mnist.hold_out": lambda: dict(split=split(), rng=np.random.default_rng(1), images=9),
-    "data.source.idx_md5": lambda: dict(array=np.zeros((2, 2), np.uint8)),
     # Theory
     **{
         f"theory.arithmetic.{name}": functools.partial(dict, size=9, kernel=3, stride=2, **more)
@@ -261,11 +266,6 @@ CALLS = {
     "evidence.table.columns_of": lambda: dict(expression="epoch + seed"),
     "evidence.table.describe_runs": lambda: dict(frame=FRAME),
     # Experiments
-    "experiments.fingerprint.digest": lambda: dict(description={"a": 1}),
-    "experiments.fingerprint.describe_code": lambda: dict(function=net),
-    "experiments.fingerprint.describe_model": lambda: dict(model=net()),
-    "experiments.fingerprint.describe_compile": lambda: dict(model=net()),
-    "experiments.memory.peak_memory": None,
     "experiments.metrics.predictions": lambda: dict(model=net(), images=X),
     "experiments.metrics.train_accuracy": lambda: dict(model=net(), split=split()),
     "experiments.metrics.epochs_to": lambda: dict(accuracy=0.9),
@@ -282,7 +282,6 @@ CALLS = {
     "experiments.models.deep": lambda: dict(learning_rate=0.1, between=tuple, behind=tuple),
     "experiments.models.pairs": lambda: dict(count=1),
     "experiments.run.Experiment": lambda: dict(name="a", arms={"a": net}),
-    "experiments.run.Experiment.run": lambda: dict(self=result().experiment, scale=None),
     "experiments.run.Experiment.fingerprints": lambda: dict(
         self=result().experiment, scale="quick"
     ),
@@ -443,11 +442,7 @@ CALLS = {
     "commands.book.notebooks": lambda: dict(source=ROOT),
     "commands.book.missing_pages": lambda: dict(source=ROOT, html=ROOT),
     "commands.check.requirements": lambda: dict(path=ROOT / "requirements.txt"),
-    "commands.check.check_requirement": lambda: dict(
-        requirement=check.requirements(ROOT / "requirements.txt")[0]
-    ),
     "commands.costs.duration": lambda: dict(seconds=60.0),
-    "commands.notebooks.execute": None,
     "commands.notebooks.notebook_of_claim": lambda: dict(claim="max-or-mean", source=ROOT),
     "commands.notebooks.tidy": lambda: dict(
         notebook=nbformat.from_dict(notebook()), stderr={0: ""}
@@ -457,7 +452,6 @@ CALLS = {
     "commands.plan.Notebook.of_claim": lambda: dict(
         self=plan.notebook(ROOT / "chapters" / "padding.ipynb"), claim_id="max-or-mean"
     ),
-    "commands.policy.sha256": lambda: dict(script="a"),
 }
 SETTINGS = dict(size=3, kernel=2, stride=1, padding="same", dilation=1, channels=1, filters=1)
 SETTINGS |= {"transposed": False}
@@ -489,11 +483,154 @@ def drawn(n):
     return figures.figure()[0], ALT
 
 
+# What other tests offer bad input to, and more than a table holds: processes, files, networks.
+ELSEWHERE = {
+    "commands.book.build": "test_book.py::test_whatever_is_broken_on_a_page_is_said_and_fails_the_build",
+    "commands.book.main": "test_bad_input.py::test_a_command_says_in_one_line_what_it_cannot_do",
+    "commands.check.main": "test_check.py::test_check_names_a_missing_requirements_file",
+    "commands.export.main": "test_bad_input.py::test_a_command_says_in_one_line_what_it_cannot_do",
+    "commands.notebooks.main": "test_bad_input.py::test_a_command_says_in_one_line_what_it_cannot_do",
+    "commands.notebooks.execute": "test_commands.py::test_a_failing_notebook_does_not_stop_the_next",
+    "commands.notebooks.store": "test_commands.py::test_a_half_written_notebook_leaves_the_old_one",
+    "data.source.find": "test_data.py::test_faulty_file",
+    "experiments.backends.dask.connect": "test_cluster.py",
+    "experiments.backends.dask.train": "test_cluster.py",
+    "experiments.backends.local.train": "test_processes.py",
+    "experiments.memory.peak_memory": "test_memory.py::test_batch_sizes_that_do_not_rise_are_refused",
+    "experiments.run.Experiment.run": "test_errors.py",
+    "experiments.fingerprint.plain": "test_fingerprint.py",
+    "experiments.training.train": "test_experiment.py::test_an_arm_that_fails_is_named_with_its_seed",
+    "figures.style.figure": "test_bad_input.py::test_what_a_figure_or_a_widget_holds_is_checked",
+}
+
+# Their code is part of the fingerprints of recorded runs: to check more would make these stale.
+FROZEN = {
+    *(
+        "data.mnist.hold_out",
+        "experiments.metrics.predictions",
+        "experiments.metrics.train_accuracy",
+    ),
+    *("experiments.metrics.epochs_to", "experiments.metrics.seconds_to"),
+    *("experiments.metrics.reached", "experiments.metrics.log2_milliseconds"),
+}
+
+# Whatever is given is taken.
+FREE = {
+    "experiments.spec.by_scale": {"quick", "full"},
+    "utils.lazy.giving": {"room", "homes"},
+    "widgets.page.whole": {"state"},  # JSON refuses it.
+    "figures.charts.compare": {"arms"},  # Which `differences` stand in for.
+}
+
+
+# ---- what there is ------------------------------------------------------------------------------
+
+
+def public():
+    """Find every public function and method with arguments, by its name in `utils`."""
+    found = {}
+    for module in pkgutil.walk_packages(utils.__path__, "utils."):
+        home = importlib.import_module(module.name)
+        for name, thing in vars(home).items():
+            if name.startswith("_") or getattr(thing, "__module__", "") != module.name:
+                continue
+            whole = f"{module.name}.{name}".removeprefix("utils.")
+            if not inspect.isclass(thing):
+                found[whole] = thing
+                continue
+            if "__post_init__" in vars(thing):
+                found[whole] = thing
+            found |= {
+                f"{whole}.{each}": getattr(thing, each)
+                for each, method in vars(thing).items()
+                if not each.startswith("_")
+                and isinstance(method, (classmethod, staticmethod, type(public)))
+            }
+    return {
+        name: function
+        for name, function in found.items()
+        if callable(function) and set(inspect.signature(function).parameters) - {"self", "cls"}
+    }
+
+
+def named_outside():
+    """Say for each room which words stand in notebooks, in other rooms, and in what it gives."""
+    words = {}
+    for path in ROOT.glob("chapters/*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "".join("".join(cell["source"]) + "\n" for cell in cells if "outputs" in cell)
+        words[path] = None, set(re.findall(r"\w+", text))
+    for path in (ROOT / "utils").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        words[path] = path.relative_to(ROOT / "utils").parts[0], names
+    rooms = {room for room, _ in words.values() if room}
+    return {
+        room: set().union(*(names for home, names in words.values() if home != room))
+        | set(getattr(importlib.import_module(f"utils.{room.removesuffix('.py')}"), "__all__", ()))
+        for room in rooms
+    }
+
+
+def test_every_function_that_others_call_has_its_bad_input():
+    """A helper of one room, which its own functions call with what they checked, needs none."""
+    outside, functions = named_outside(), public()
+    called = {
+        name
+        for name in functions
+        if name.split(".")[0] not in ("checked", "lazy", "paths")
+        and (name.endswith(".main") or name.split(".")[-1] in outside[name.split(".")[0]])
+    }
+    # Words that other rooms use for something else.
+    helpers = {
+        name
+        for name in called
+        if name.split(".")[1]
+        in (
+            "parts",
+            "runs",
+            "traced",
+            "progress",
+            "costs",
+            "plain",
+            "policy",
+            "worker",
+            "fitting",
+            "forest",
+            "training",
+        )
+    }
+    assert sorted(called - helpers - set(CALLS) - set(ELSEWHERE) - set(FREE)) == []
+    assert sorted({*CALLS, *ELSEWHERE, *FROZEN} - set(functions)) == []
+
+
+@pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
+def test_a_test_that_stands_elsewhere_is_there(place):
+    file, _, name = place.partition("::")
+    text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+    assert f"def {name or 'test_'}" in text
+
+
+# ---- what is offered ----------------------------------------------------------------------------
+
+
 class Alien:
     """What no function of the course takes."""
 
     def __repr__(self):
         return "<an alien>"
+
+
+HOSTILE = [
+    *[None, True, -1, 0, 10**30, float("nan"), float("inf"), 1j, "", b"x", "x" * 20_000],
+    *["../../etc/passwd\0\n<script>alert(1)</script>", [], {}, [None], {"x": None}],
+    *[np.zeros(0), np.full((2, 2), np.nan), np.zeros((1,) * 6)],
+]
+# What it may raise, besides an error about a file, which names the file.
+ALLOWED = (ValueError, TypeError, RuntimeError)
+# Names that messages have for an argument, or for what is in it.
+ALIASES = {"arm", "arms", "artifact", "expression", "metric", "pixels", "record", "metrics"}
 
 
 def function_of(name):
@@ -512,3 +649,100 @@ def call(name, **changed):
     function, arguments = function_of(name), {**CALLS[name](), **changed}
     own = [arguments.pop("self")] if "self" in arguments else []
     return function(*own, **arguments)
+
+
+def complaint(name, argument, value):
+    """Offer a value for one argument; return what is wrong with the answer, and whether it took it.
+
+    A refusal says which argument it is about, in less than a second of this process.
+    """
+    function, start = function_of(name), time.process_time()
+    try:
+        call(name, **{argument: value})
+        return "", True
+    except OSError as error:
+        return ("" if error.filename is not None else repr(error)), False
+    except KeyError as error:
+        documented = "KeyError" in (function.__doc__ or "")
+        return ("" if documented else repr(error)), False
+    except Exception as error:
+        said, words = (
+            str(error),
+            {*inspect.signature(function).parameters, *CALLS[name](), *ALIASES},
+        )
+        named = any(re.search(rf"\b{word.rstrip('s')}", said) for word in words - {"self"})
+        known = isinstance(error, ALLOWED) and type(error) not in (RecursionError, AttributeError)
+        unhashable = "unhashable" in said and hasattr(inspect.unwrap(function), "__wrapped__")
+        fast = time.process_time() - start < 1
+        return ("" if known and (named or unhashable) and fast else repr(error)[:300]), False
+    finally:
+        assert time.process_time() - start < 20, f"{name}: {argument}={value!r:.50} takes long"
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """Record in a folder of the test, draw nothing that nobody looks at, and show nothing."""
+    (tmp_path / "results").mkdir()
+    monkeypatch.setenv("NEW_FOLDER", str(tmp_path / "results"))
+    monkeypatch.setenv("MNIST_LIVE", "0")
+    for module in ("charts", "parts", "images"):
+        home = importlib.import_module(f"utils.figures.{module}")
+        monkeypatch.setattr(home, "show", lambda figure, alt: figures.style.require_alt(alt))
+
+
+@pytest.fixture
+def little_memory():
+    """Let this process have two more gigabytes: a number that asks for more is an error, at once."""
+    usual = resource.getrlimit(resource.RLIMIT_DATA)
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    used = next((int(line.split()[1]) for line in lines if line.startswith("VmData")), 0)
+    resource.setrlimit(resource.RLIMIT_DATA, (used * 1024 + 2**31, usual[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, usual)
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - FROZEN))
+def test_what_is_of_no_kind_is_refused_by_the_name_of_its_argument(name):
+    wrong = []
+    for argument in CALLS[name]():
+        if argument == "self" or argument in FREE.get(name, ()):
+            continue
+        said, taken = complaint(name, argument, Alien())
+        if said or taken:
+            wrong.append(f"{argument}: {said or 'is taken'}")
+    assert not wrong, "\n".join(wrong)
+
+
+def draws(name):
+    return name.startswith(("figures", "widgets"))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in set(CALLS) - FROZEN if not draws(name)))
+def test_what_is_of_the_wrong_kind_size_or_shape_is_taken_or_refused_in_words(name, little_memory):
+    wrong = []
+    for argument in CALLS[name]():
+        if argument != "self" and argument not in FREE.get(name, ()):
+            found = {repr(value)[:40]: complaint(name, argument, value)[0] for value in HOSTILE}
+            wrong += [f"{argument}={value}: {said}" for value, said in found.items() if said]
+    assert not wrong, "\n".join(wrong)
+
+
+ANYTHING = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
+        *(st.binary(max_size=5), st.complex_numbers(), st.sampled_from(HOSTILE)),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_is_given_is_taken_or_refused_in_words(little_memory, data):
+    name = data.draw(st.sampled_from(sorted(set(CALLS) - FROZEN)))
+    arguments = sorted(set(CALLS[name]()) - {"self"} - FREE.get(name, set()))
+    argument = data.draw(st.sampled_from(arguments))
+    assert complaint(name, argument, data.draw(ANYTHING))[0] == ""

@@ -23,7 +23,6 @@ _SIDES = {
 }
 
 
-@checked
 def shift(x, dy: int, dx: int) -> np.ndarray:
     """Move images by whole pixels; black comes in where they leave.
 
@@ -92,7 +91,6 @@ def rotate(x, degrees: float) -> np.ndarray:
     return turned.clip(0, 1).astype(x.dtype, copy=False)
 
 
-@checked
 def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the smallest box around the lit pixels of each image, the digit's box.
 
@@ -123,7 +121,6 @@ def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return top, left, height, width
 
 
-@checked
 def place(x, row, column, size: int = 28) -> np.ndarray:
     """Put each digit with its box's top left corner at a given place on a black canvas.
 

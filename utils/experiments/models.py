@@ -77,7 +77,6 @@ def deep(
     return net
 
 
-@checked
 def pairs(count: int) -> keras.Sequential:
     """Build pairs-1, pairs-2, pairs-3, or the same with a fourth pair.
 

@@ -144,12 +144,12 @@ def glue_numbers(
     Where the recorded runs are not complete, or the quick runs leave an arm out, the text is
     ``not yet run``. Below three seeds the interval is left out of the usual texts.
     """
-    if not hasattr(result, "recorded"):
-        raise TypeError(f"result={shown(result)}; allowed is what `Experiment.run` returns")
     if unit not in UNITS:
         raise ValueError(f"unit={unit!r}; allowed are {', '.join(map(repr, UNITS))}")
     if scale not in ("full", "quick", "both"):
         raise ValueError(f"scale={scale!r}; allowed are 'full', 'quick', 'both'")
+    if not hasattr(result, "recorded"):
+        raise TypeError(f"result={shown(result)}; allowed is what `Experiment.run` returns")
     frames = {
         "quick": result.quick,
         "full": result.recorded.frame if result.recorded.complete else None,

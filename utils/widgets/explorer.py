@@ -27,7 +27,6 @@ LIMITS = {
 }
 
 
-@checked
 def explorer(
     size: int = 5,
     kernel: int = 3,
@@ -81,7 +80,7 @@ def explorer(
         "dilation": dilation,
         "channels": channels,
         "filters": filters,
-        "transposed": bool(transposed),
+        "transposed": transposed,
     }
     markup, alt = explorer_html(settings, image, weights, bias)
     page.show(markup, f"explorer: {alt}")
@@ -144,7 +143,10 @@ def _checked(settings):
                 f"{name}={value!r}; allowed is {words}a whole number from {least} to {most}"
             )
         checked[name] = int(value)
-    return checked | {"transposed": bool(settings["transposed"])}
+    transposed = settings["transposed"]
+    if not isinstance(transposed, (bool, np.bool_)):
+        raise ValueError(f"transposed={transposed!r}; allowed is True or False")
+    return checked | {"transposed": bool(transposed)}
 
 
 def numbers(settings: Mapping[str, object], image=None, weights=None, bias=0.0):
