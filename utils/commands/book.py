@@ -15,13 +15,15 @@ from pathlib import Path
 
 import yaml
 
+from utils.checked import checked
 from utils.paths import ROOT
 
 # Warnings are errors, all of them are shown, and a reference to nothing is a warning.
 BUILDER_OPTIONS = ["--all", "-W", "--keep-going", "-n"]
 
 
-def pages(source=ROOT):
+@checked
+def pages(source: Path = ROOT) -> list[str]:
     """Pages that the table of contents names, in reading order.
 
     Parameters
@@ -54,7 +56,8 @@ def pages(source=ROOT):
     return reading_order
 
 
-def notebooks(source=ROOT):
+@checked
+def notebooks(source: Path = ROOT) -> list[Path]:
     """Notebooks among the pages of the table of contents, in reading order.
 
     Parameters
@@ -71,7 +74,8 @@ def notebooks(source=ROOT):
     return [path for path in candidates if path.is_file()]
 
 
-def missing_pages(source, html):
+@checked
+def missing_pages(source: Path, html: Path) -> list[str]:
     """Pages of the table of contents for which no HTML file was written.
 
     Parameters

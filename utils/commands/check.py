@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import utils
+from utils.checked import checked
 from utils.paths import CHAPTERS, ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -26,7 +27,8 @@ OK, FAIL, ABSENT = "OK  ", "FAIL", "--  "
 INSTALL = "python -m pip install -r requirements.txt -c constraints.txt"
 
 
-def requirements(path):
+@checked
+def requirements(path: Path | None) -> list:
     """Direct requirements of the course: those of `utils`, and those of a file.
 
     Parameters
@@ -96,6 +98,7 @@ def check_onednn():
     return OK, f"oneDNN {'off' if value == '0' else 'on'} (TF_ENABLE_ONEDNN_OPTS={value})"
 
 
+@checked
 def check_requirement(requirement):
     """Check that a package is installed in a version that its requirement allows.
 

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import statistics
 from utils.evidence.statistics import Estimate, Verdict
 from utils.evidence.table import columns_of, describe_runs, evaluate
@@ -128,6 +129,7 @@ class Comparison:
         sides = (self.treatment, self.baseline or ())
         return tuple(arm for side in sides for arm in ((side,) if isinstance(side, str) else side))
 
+    @checked
     def estimate(self, frame: pd.DataFrame) -> Estimate:
         """Estimate the quantity from the runs of its experiment.
 
@@ -154,6 +156,7 @@ class Comparison:
         compare = statistics.proportion_difference if happened else statistics.paired_difference
         return compare(measured, self.metric, self.treatment, self.baseline)
 
+    @checked
     def tally(self, frame: pd.DataFrame) -> Tally:
         """Count the runs that are as this comparison expects, seed by seed.
 
@@ -183,14 +186,17 @@ class Comparison:
         }[self.expect]
         return Tally(int(agreeing.sum()), len(values), where)
 
+    @checked
     def judge(self, estimate: Estimate) -> Verdict:
         """Judge an estimate by the margin and the expectation of this comparison."""
         return statistics.judge(estimate, *self.rule)
 
+    @checked
     def known(self, estimate: Estimate) -> str:
         """Say what an estimate shows all the same where it is undecided, in words."""
         return statistics.known(estimate, *self.rule)
 
+    @checked
     def p_value(self, estimate: Estimate) -> float:
         """Find at which level of significance an estimate would just stop being undecided."""
         return statistics.p_value(estimate, *self.rule)
@@ -211,6 +217,7 @@ class Comparison:
         values = evaluate(frame, self.metric)
         return frame.assign(**{self.metric: values.astype(float)}), values.dtype == bool
 
+    @checked
     def write(self, value: float, sign: bool = False) -> str:
         """Write a value of the metric in its unit, with a sign if asked for."""
         if self.unit == "times":
@@ -219,6 +226,7 @@ class Comparison:
         text = f"{value * factor:{'+' if sign else ''}.{decimals}f}"
         return text.replace("-", "−") + suffix
 
+    @checked
     def write_interval(self, estimate: Estimate) -> str:
         """Write an estimate with its 95 % interval, such as ``+0.30 [+0.10, +0.50] points``."""
         if self.unit == "times":
@@ -356,6 +364,7 @@ class Settlement:
         )
         return tuple(row for row in rows if row is not None)
 
+    @checked
     def verdict(self, scale: str) -> Verdict | None:
         """Join what the parts came to.
 
@@ -398,6 +407,7 @@ class Settlement:
             return 0.0 if exact else min(1.0, len(self.parts) * min(against))
         return max(values, default=0.0)
 
+    @checked
     def summary(self, scale: str) -> str:
         """Return what the runs of one scale say, in words.
 
@@ -501,6 +511,7 @@ class Settlement:
         return f"{_KINDS_OF_RUNS[scale].capitalize()} runs{ran}: {text}"
 
 
+@checked
 def join(outcomes: Iterable[Verdict]) -> Verdict:
     """Join the outcomes of the parts of one claim.
 
@@ -553,11 +564,13 @@ def _factor(power: float) -> str:
     return f"{factor:,.0f}" if factor >= 1000 else f"{factor:.3g}"
 
 
+@checked
 def verdict_class(verdict: Verdict | None) -> str:
     """Name a verdict, or that there is none yet, as the style sheet does."""
     return verdict.name.lower().replace("_", "-") if verdict else "open"
 
 
+@checked
 def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     """Write a verdict with its sign and a style class, or that there is none yet."""
     if verdict is None:
@@ -568,7 +581,17 @@ def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """Makes plain values, and each of them once: of copies of copies no memory would hold all."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"alias {self.peek_event().anchor!r}; allowed is none")
+        return super().compose_node(parent, index)
+
+
 @functools.cache
+@checked
 def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     """Read and check the ledger.
 
@@ -587,7 +610,10 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     LedgerError
         When it is not as its schema says, or an entry has a value that is not allowed.
     """
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise LedgerError(f"path={str(path)!r} is no ledger ({error})") from error
     _check_schema(document)
     claims: dict[str, Claim] = {}
     for entry in document["claims"]:
@@ -598,6 +624,7 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     return claims
 
 
+@checked
 def read_claim(text: str) -> Claim:
     """Read one claim that is in no ledger, written and checked as there.
 
@@ -618,7 +645,7 @@ def read_claim(text: str) -> Claim:
         ledger.
     """
     try:
-        entry = yaml.safe_load(text)
+        entry = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise LedgerError(f"text is no YAML: {error}") from None
     if isinstance(entry, list) and len(entry) == 1:  # With the hyphen that it has in the ledger.
@@ -634,6 +661,7 @@ def _sources() -> set[str]:
     return set(yaml.safe_load(LEDGER.read_text(encoding="utf-8"))["sources"])
 
 
+@checked
 def serves(experiment: str, claim_id: str) -> bool:
     """Say whether an experiment has to be run for a claim.
 
@@ -665,6 +693,7 @@ def serves(experiment: str, claim_id: str) -> bool:
     return experiment in named[claim_id] or not any(experiment in all_ for all_ in named.values())
 
 
+@checked
 def settle(
     claim_id: str | Claim, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
 ) -> Settlement:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from utils.checked import checked
 from utils.data import Split
 from utils.experiments.quiet_keras import keras
 
@@ -146,6 +147,7 @@ def log2_milliseconds(model: keras.Model, split: Split) -> float:
     return float(np.log2(1_000 * np.median(seconds)))
 
 
+@checked
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
     """Set how sure a classifier is against how often it is right.
 
@@ -200,6 +202,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     return frame.groupby(number).agg({"confidence": "mean", "accuracy": "mean", "share": "sum"})
 
 
+@checked
 def calibration_error(table: pd.DataFrame) -> float:
     """Return the expected calibration error: the mean distance of confidence and accuracy.
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable
 
+from utils.checked import checked
 from utils.experiments.quiet_keras import keras
 
 layers = keras.layers
 
+_MOST_CLASSES = 10_000
 
+
+@checked
 def classifier(
     *hidden: layers.Layer,
     classes: int = 10,
@@ -20,7 +24,7 @@ def classifier(
     *hidden : keras.layers.Layer
         The layers between the image and the last dense one; the last of them gives a vector.
     classes : int
-        Outputs of the last dense layer, at least 2.
+        Outputs of the last dense layer, 2 to 10,000.
     learning_rate : float
         Of the Adam optimizer, above 0.
     shape : tuple of int
@@ -32,12 +36,15 @@ def classifier(
         Images of that shape in, with pixels in 0..1, a logit for each class out. Compiled with the
         cross-entropy of the logits.
     """
+    if not 2 <= classes <= _MOST_CLASSES:
+        raise ValueError(f"classes={classes!r}; allowed are 2 to {_MOST_CLASSES:,}")
     net = keras.Sequential([keras.Input(shape), *hidden, layers.Dense(classes)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
     return net
 
 
+@checked
 def deep(
     learning_rate: float,
     between: Callable[[], Iterable[layers.Layer]] = tuple,

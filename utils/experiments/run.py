@@ -18,6 +18,7 @@ import pandas as pd
 from joblib.parallel import get_active_backend
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import artifacts, claims, stages
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.statistics import Verdict
@@ -115,6 +116,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         staged = (seeds.pilot, seeds.cap) if isinstance(seeds, Stein) else ()
         return Requirements(self.title, self.seeds_at("full"), self.fingerprints("full"), *staged)
 
+    @checked
     def fingerprints(self, scale: str) -> dict[str, dict[str, str]]:
         """Take the fingerprint of every arm at one scale.
 
@@ -403,6 +405,7 @@ class Result:
         other = self.experiment.data
         return f"{kind}{f' on {other.name}' if other else ''}: {describe_runs(self.best)}"
 
+    @checked
     def verdict(self, claim: "str | claims.Claim", *others: "Result") -> claims.Settlement:
         """Judge a claim by these runs.
 
@@ -434,7 +437,8 @@ class Result:
             full=pd.concat(full) if full else None,
         )
 
-    def expect(self, claim, verdict: str, *others: "Result") -> None:
+    @checked
+    def expect(self, claim: "str | claims.Claim", verdict: str, *others: "Result") -> None:
         """Insist on the verdict that a text leans on, so that words cannot outlive it.
 
         Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from utils import data
+from utils.evidence.records import check_name
 from utils.evidence.table import LEADING
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class ByScale(NamedTuple):
 
     def at(self, scale: str):
         """Return the setting at one scale, ``"quick"`` or ``"full"``."""
-        return getattr(self, scale)
+        return getattr(self, _checked_scale(scale))
 
 
 def by_scale(quick, full) -> ByScale:
@@ -254,10 +255,7 @@ trace_every : as in `Fit`
                 f"data={self.data!r}; allowed are None, for MNIST, and what "
                 "utils.data.from_arrays or utils.data.from_npz returns"
             )
-        if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
-            raise ValueError(
-                f"name={self.name!r}; allowed are lower-case letters, digits and hyphens"
-            )
+        check_name(self.name, "name")
         for scale in data.SCALES:
             self.seeds_at(scale)
             for arm in self.arms_at(scale):
@@ -344,7 +342,14 @@ trace_every : as in `Fit`
         return (self.arms_at(scale)[arm].fit or own).at(scale)
 
 
+def _checked_scale(scale: str) -> str:
+    if not isinstance(scale, str) or scale not in data.SCALES:
+        raise ValueError(f"scale={scale!r}; allowed are {', '.join(map(repr, data.SCALES))}")
+    return scale
+
+
 def _at(value, scale: str):
+    _checked_scale(scale)
     return value.at(scale) if isinstance(value, ByScale) else value
 
 

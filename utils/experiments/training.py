@@ -20,6 +20,7 @@ import psutil
 from joblib.externals.loky import process_executor
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import artifacts
 from utils.experiments import fitting, traced
 from utils.experiments.quiet_keras import keras, tf
@@ -328,6 +329,7 @@ def clear_session() -> None:
         raise KeyboardInterrupt
 
 
+@checked
 def build(arm: Arm) -> keras.Model:
     """Build the model of an arm.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import ipywidgets
 from IPython.display import display
 
+from utils.checked import checked
 from utils.figures import to_svg
 from utils.widgets.slider import slider
 
@@ -17,6 +18,7 @@ from utils.widgets.slider import slider
 SETTING = "MNIST_LIVE"
 
 
+@checked
 def live(
     draw: Callable,
     controls: Mapping[str, object],
