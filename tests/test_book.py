@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from utils.commands import book, notebooks
+from utils.evidence.stored import OUTPUTS_KEY, outputs_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -210,6 +211,9 @@ def test_pages_come_in_reading_order(small):
 def test_a_notebook_is_stored_as_make_notebooks_stores_it(path):
     text = path.read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
+    assert notebook.metadata.get(OUTPUTS_KEY) == outputs_hash(notebook), (
+        "its outputs are not those that `make notebooks` stored: run it again"
+    )
     assert nbformat.writes(notebooks.tidy(notebook)).strip() == text.strip(), "run make notebooks"
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
