@@ -27,7 +27,9 @@ def results(tmp_path):
 
     def write(change=None, lines=None):
         lines = lines or [
-            record_of(PART.experiment, arm, seed, 0.9, PRINT) for arm in PART.arms for seed in (0, 1)
+            record_of(PART.experiment, arm, seed, 0.9, PRINT)
+            for arm in PART.arms
+            for seed in (0, 1)
         ]
         if change:
             change(lines)

@@ -130,7 +130,14 @@ class Runner:
             self.start()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             output = Path(scratch) / "output"
-            arguments = ["-q", "--tb=short", "-p", "no:cacheprovider", "--color=no"]
+            arguments = [
+                "-q",
+                "--tb=short",
+                "-p",
+                "no:cacheprovider",
+                "--color=no",
+                "--disable-warnings",
+            ]
             arguments += [f"--basetemp={scratch}/base", *tests]
             asked = {"arguments": arguments, "output": str(output), "keep": keep_bytecode}
             self.process.stdin.write(json.dumps(asked) + "\n")

@@ -1,7 +1,7 @@
-"""What was recorded, and by which rule it was to be judged, kept so that neither changes afterwards.
+"""What was recorded, and by which rule it was to be judged: neither changes afterwards.
 
-``chapters/results/sealed.json`` holds a hash of each recorded run, and for each comparison whose runs
-are recorded its margin, what it expects, and its size. ``make results`` seals what it has recorded,
+``chapters/results/sealed.json`` holds a hash of each recorded run, and for each comparison whose
+runs are recorded its margin, what it expects, and its size. ``make results`` seals what it has recorded,
 and ``make seal`` what came by a merge. Neither seals anew what was sealed with the same code of an
 arm; runs that are taken out and trained again, or another design, are sealed as what they are.
 """
@@ -63,7 +63,10 @@ def renew(results: Path | None = None) -> list[str]:
     if broken:
         raise SealError("\n".join(broken))
     runs, rules = current
-    content = {"rules": {claim: _plain(of_claim) for claim, of_claim in rules.items()}, "runs": runs}
+    content = {
+        "rules": {claim: _plain(of_claim) for claim, of_claim in rules.items()},
+        "runs": runs,
+    }
     text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     path = results / NAME
     if not path.exists() or path.read_text(encoding="utf-8") != text:
