@@ -36,6 +36,7 @@ def pytest_configure(config):
     """
     if os.environ.get("MNIST_SEED"):
         config.option.nbval_sanitize_with = str(Path(__file__).with_name("moved-seeds.cfg"))
+    config.pluginmanager.register(Outputs())  # A hook of this file's would see no notebook.
     profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     config.add_cleanup(profile.cleanup)
     startup = Path(profile.name) / "profile_default" / "startup"
@@ -77,18 +78,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    """Compare what nbval does not: of every cell the kinds of its outputs, and its pictures.
+class Outputs:
+    """Compares what nbval does not: of every cell the kinds of its outputs, and its pictures."""
 
-    Where MNIST_SEED moves the seeds, the pictures are others.
-    """
-    result = yield
-    if is_cell(item.nodeid) and not os.environ.get("MNIST_SEED"):
-        told = outputs.differences(item.cell.outputs, item.test_outputs)
-        if told:
-            item.raise_cell_error("Other outputs than those that are stored", "; ".join(told))
-    return result
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        result = yield
+        # Where MNIST_SEED moves the seeds, the pictures are others.
+        if is_cell(item.nodeid) and not os.environ.get("MNIST_SEED"):
+            told = outputs.differences(item.cell.outputs, item.test_outputs)
+            if told:
+                item.raise_cell_error(f"Other outputs than are stored: {'; '.join(told)}")
+        return result
 
 
 def is_cell(nodeid):

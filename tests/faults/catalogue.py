@@ -54,7 +54,7 @@ def of(file, test, case=None):
 
 
 def joins(one, other):
-    return one is other or one.tests == other.tests and one.tests[0] in (BUILT, NOTEBOOK)
+    return one is other or one.tests == other.tests and one.tests in ((BUILT,), KERNEL)
 
 
 def fault(name, *tests, cheap=True):
@@ -112,6 +112,7 @@ def is_whole(path):
 BUILT = of("book", "every_page_of_the_table_of_contents_exists")
 PAGE = next(path.stem for path in book.notebooks() if is_whole(path))
 NOTEBOOK = f"chapters/{PAGE}.ipynb"
+KERNEL = ("tests/conftest.py", NOTEBOOK)  # It says how notebooks are tested.
 
 
 def edited(change):
@@ -464,7 +465,7 @@ def _(tree):
     return rf"\[{NAME}\][\s\S]*spread"
 
 
-# Statistics
+# Statistics and figures
 
 STATISTICS = "utils/evidence/statistics.py"
 text(
@@ -489,6 +490,13 @@ text(
     '["experiment", "scale", "arm", "seed"], sort=False)[frame.columns[-1]].idxmax()',
     of("evidence", "the_last_epoch_counts_and_not_the_best"),
     says=r"test_the_last_epoch_counts_and_not_the_best",
+)  # fmt: skip
+
+text(
+    "a figure without words", "utils/figures/style.py", 'if len((alt or "").split()) < 4:',
+    "if False:",
+    of("figures", "an_alternative_text_that_says_nothing_is_refused"),
+    says=r"test_an_alternative_text_that_says_nothing_is_refused",
 )  # fmt: skip
 
 # Theory
@@ -612,7 +620,7 @@ text(
 # What takes a kernel: one run of a page that has all of it
 
 
-@fault("a cell that raises", NOTEBOOK, cheap=False)
+@fault("a cell that raises", *KERNEL, cheap=False)
 @edited
 def _(notebook):
     cell = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"][-1]
@@ -620,7 +628,7 @@ def _(notebook):
     return rf"{PAGE}\.ipynb::Cell \d+ [\s\S]*RuntimeError: broken"
 
 
-@fault("a tagged output that is not what its run gives", NOTEBOOK, cheap=False)
+@fault("a tagged output that is not what its run gives", *KERNEL, cheap=False)
 @edited
 def _(notebook):
     cell = next(cell for cell in notebook["cells"] if has_text(cell))
@@ -628,15 +636,15 @@ def _(notebook):
     return r"Cell outputs differ[\s\S]*Seventeen"
 
 
-@fault("an untagged output that is not what its run gives", NOTEBOOK, cheap=False)
+@fault("an untagged output that is not what its run gives", *KERNEL, cheap=False)
 @edited
 def _(notebook):
     *_, (_, output) = outputs_of(notebook, "image/png")
     output["data"]["application/json"] = {}
-    return r"Other outputs than those that are stored[\s\S]*application/json[\s\S]* are stored"
+    return r"Other outputs than are stored[\s\S]*application/json[\s\S]* are stored"
 
 
-@fault("a picture that is not what its run draws", NOTEBOOK, cheap=False)
+@fault("a picture that is not what its run draws", *KERNEL, cheap=False)
 @edited
 def _(notebook):
     (_, first), *_ = outputs_of(notebook, "image/png")
@@ -667,7 +675,7 @@ text(
 
 
 def exercise():
-    """Find an exercise that is checked: its notebook, its cells by their tags, and the test's case."""
+    """Find an exercise that is checked: its notebook, stub and solution, and the test's case."""
     for path in book.notebooks():
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = [cell for cell in cells if cell["cell_type"] == "code"]

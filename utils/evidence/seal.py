@@ -1,9 +1,10 @@
 """What was recorded, and by which rule it was to be judged: neither changes afterwards.
 
 ``chapters/results/sealed.json`` holds a hash of each recorded run, and for each comparison whose
-runs are recorded its margin, what it expects, and its size. ``make results`` seals what it has recorded,
-and ``make seal`` what came by a merge. Neither seals anew what was sealed with the same code of an
-arm; runs that are taken out and trained again, or another design, are sealed as what they are.
+runs are recorded its margin, what it expects, and its size. ``make results`` seals what it has
+recorded, and ``make seal`` what came by a merge. Neither seals anew what was sealed with the same
+fingerprint of an arm; another design, and runs that were taken out and are trained again, are
+sealed as what they are by then.
 """
 
 import hashlib
