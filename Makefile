@@ -20,8 +20,8 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf serve test test-fast test-pythons coverage results notebooks notebooks-export claim bench check lint \
-  audit sphinx lock clean
+.PHONY: help install book pdf serve test test-fast test-faults test-pythons coverage results seal \
+  notebooks notebooks-export claim bench check lint audit sphinx lock clean
 
 help:  ## list these commands
 	@echo 'Convolution, Tested: what you can do here'
@@ -71,18 +71,24 @@ test test-fast coverage: export MNIST_SEED := $(SEED)
 
 # Two test files or notebooks at a time, each whole.
 test: $(CLUSTER)  ## run every test and every notebook, at quick scale (with other seeds: SEED=n)
-	$(RUN) -m pytest -n 2 --no-loadscope-reorder --durations=10
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder --durations=10 -m "not fault"
+
+test-faults: $(CLUSTER)  ## break the course in many ways, one by one, and see that its tests tell
+	$(RUN) -m pytest tests/faults
 
 test-fast: $(STAMP)  ## run the tests that need no notebook, no browser, no cluster and no long training
-	$(RUN) -m pytest -n 2 --no-loadscope-reorder tests -m "not (browser or cluster or kernel or training)"
+	$(RUN) -m pytest -n 2 --no-loadscope-reorder tests -m "not (browser or cluster or fault or kernel or training)"
 
 coverage: $(CLUSTER)  ## run every test and notebook, and print how much of utils that runs (some: TESTS=path)
 	$(RUN) -m coverage erase
-	status=0; $(RUN) -m coverage run -m pytest -n 2 --no-loadscope-reorder $(TESTS) || status=$$?; \
+	status=0; $(RUN) -m coverage run -m pytest -n 2 --no-loadscope-reorder -m "not fault" $(TESTS) || status=$$?; \
 	  $(RUN) -m coverage combine --quiet && $(RUN) -m coverage report && exit $$status
 
 results: $(if $(SCHEDULER),$(CLUSTER),$(STAMP))  ## train the recorded runs on 60,000 images; resumes (one claim: CLAIM=id, runs at a time: JOBS=n, on a cluster: SCHEDULER=address; only say what: PLAN=1)
 	$(RUN) -m utils.commands.notebooks $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS)) $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(if $(PLAN),--plan)
+
+seal: $(STAMP)  ## seal recorded runs, and how they are judged, that came by a merge
+	$(RUN) -m utils.commands.seal
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)

@@ -16,6 +16,7 @@ from pathlib import Path
 import filelock
 import joblib
 import numpy as np
+import outputs
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -35,6 +36,7 @@ def pytest_configure(config):
     """
     if os.environ.get("MNIST_SEED"):
         config.option.nbval_sanitize_with = str(Path(__file__).with_name("moved-seeds.cfg"))
+    config.pluginmanager.register(Outputs())  # A hook of this file's would see no notebook.
     profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     config.add_cleanup(profile.cleanup)
     startup = Path(profile.name) / "profile_default" / "startup"
@@ -74,6 +76,20 @@ def pytest_collection_modifyitems(items):
         return not is_cell(item.nodeid), item.path not in slow, with_book.get(item.path, 0) > 0
 
     items.sort(key=rank)
+
+
+class Outputs:
+    """Compares what nbval does not: of every cell the kinds of its outputs, and its pictures."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        result = yield
+        # Where MNIST_SEED moves the seeds, the pictures are others.
+        if is_cell(item.nodeid) and not os.environ.get("MNIST_SEED"):
+            told = outputs.differences(item.cell.outputs, item.test_outputs)
+            if told:
+                item.raise_cell_error(f"Other outputs than are stored: {'; '.join(told)}")
+        return result
 
 
 def is_cell(nodeid):
@@ -191,6 +207,16 @@ def pytest_terminal_summary(terminalreporter):
             path, _, test = getattr(report, "nodeid", "").partition("::")
             if test and hasattr(report, "duration"):
                 seconds[path] += report.duration
+    faults = [
+        dict(report.user_properties)
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        if report.when == "call" and dict(report.user_properties).get("fault")
+    ]
+    if len(faults) > 1:
+        terminalreporter.section("faults, what sees them, and seconds")
+        for each in faults:
+            seen = each["caught by"].removeprefix("tests/").partition("[")[0]
+            terminalreporter.write_line(f"{each['took']:6.1f}  {each['fault']:48} {seen}")
     if len(seconds) > 1:
         terminalreporter.section("seconds")
         for path, total in sorted(seconds.items(), key=lambda item: -item[1]):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from utils.commands import book, notebooks
+from utils.evidence.stored import OUTPUTS_KEY, outputs_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -226,6 +227,9 @@ def test_pages_come_in_reading_order(small):
 def test_a_notebook_is_stored_as_make_notebooks_stores_it(path):
     text = path.read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
+    assert notebook.metadata.get(OUTPUTS_KEY) == outputs_hash(notebook), (
+        "its outputs are not those that `make notebooks` stored: run it again"
+    )
     assert nbformat.writes(notebooks.tidy(notebook)).strip() == text.strip(), "run make notebooks"
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -246,6 +250,50 @@ def test_a_notebook_holds_nothing_of_one_machine_and_no_image_without_words(path
     assert "iopub" not in text
     tags = re.findall(r"<img\b[^>]*>", text.replace('\\"', '"'))
     assert [tag[:80] for tag in tags if not re.search(r"\balt=[\"'][^\"']{3,}", tag)] == []
+
+
+# A mean or a difference as runs give it, and an interval.
+RESULT = re.compile(
+    r"(?<![\d.,])\d+\.\d\d+\s?%|(?<!\w)[+−-]\d+\.\d+\spoints"
+    r"|\[[+−-]?\d\S*, [+−-]?\d[^\]]*\](?![(`])"
+)
+
+
+def typed(prose):
+    """Find results that stand in prose as they are, and are not quoted from a source."""
+    paragraphs = re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$", "", prose, flags=re.S).split("\n\n")
+    return [
+        found.group()
+        for paragraph in paragraphs
+        if "{cite" not in paragraph
+        for found in RESULT.finditer(paragraph)
+    ]
+
+
+def test_no_number_of_a_run_is_typed():
+    found = {}
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        found[path.name] = typed(prose)
+    for path in (ROOT / "chapters").glob("*.md"):
+        found[path.name] = typed(path.read_text(encoding="utf-8"))
+    assert {name: numbers for name, numbers in found.items() if numbers} == {}
+
+
+@pytest.mark.parametrize(
+    ("prose", "count"),
+    [
+        ("It reaches 98.53 %.", 1),
+        ("It gains +0.31 points [+0.10, +0.52].", 2),
+        ("It gains −0.3 points.", 1),
+        ("{cite:t}`x` has 99.641 %.", 0),
+        ("A margin of 0.2 points, for 95 % of $+0.31 points$: {glue:text}`+0.31 points`.", 0),
+        ("See [1, 2](x.md).", 0),
+    ],
+)
+def test_a_number_that_is_typed_would_be_seen(prose, count):
+    assert len(typed(prose)) == count
 
 
 def test_no_large_file_is_tracked():

@@ -1,11 +1,14 @@
 """The ledger: checked when it is read, judged as written, and tied to the chapters both ways."""
 
+import ast
+import builtins
 import copy
 import html
 import json
 import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -19,7 +22,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from utils.commands import book
 from utils.commands.claim import MARK
-from utils.evidence import claims, evaluate
+from utils.evidence import claims, evaluate, seal
 from utils.evidence import ledger as evidence
 from utils.evidence.claims import Comparison, Exact, LedgerError, load_ledger, settle
 from utils.evidence.records import RecordFile
@@ -660,6 +663,42 @@ def test_what_a_chapter_shows_of_a_claim_is_what_the_ledger_says(chapter):
         assert ("old design" in page) == bool(claim.old)
 
 
+def insisted_on(chapter):
+    """List the verdicts that the text of a chapter leans on: claim, and verdict in words."""
+    told = []
+
+    class Names(dict):
+        """Let whatever a cell takes for a result only note what is expected of it."""
+
+        def __missing__(self, name):
+            if hasattr(builtins, name):
+                raise KeyError(name)
+            return SimpleNamespace(
+                expect=lambda claim, verdict, *others: told.append((claim, verdict))
+            )
+
+    for cell in nbformat.read(CHAPTERS / f"{chapter}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code" and ".expect(" in cell.source:
+            for statement in ast.parse(cell.source).body:
+                if ".expect(" in (code := ast.unparse(statement)):
+                    exec(code, {}, Names())
+    return told
+
+
+@pytest.mark.parametrize("chapter", NOTEBOOKS)
+def test_what_a_chapter_insists_on_is_the_verdict_by_now(chapter):
+    wrong = []
+    for claim_id, verdict in insisted_on(chapter):
+        settled = listed()[claim_id].settled
+        decided, words = settled.verdict("full"), settled.summary("full")
+        if decided is not None and verdict not in (str(decided), words):
+            wrong.append(f"claim {claim_id}: the text says {verdict}, the runs {words}")
+    assert not wrong, "\n".join(["", *wrong])
+    measured = {claim.id for claim in claims_of(chapter) if claim.comparisons}
+    decided = {claim_id for claim_id in measured if listed()[claim_id].verdict is not None}
+    assert decided <= {claim_id for claim_id, _ in insisted_on(chapter)}
+
+
 @pytest.mark.parametrize("chapter", NOTEBOOKS)
 def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     of_chapter = set(page_of(chapter).requirements)
@@ -697,7 +736,7 @@ def test_every_file_of_results_belongs_to_an_experiment_of_a_chapter():
     named = [f"{name}.jsonl" for chapter in NOTEBOOKS for name in page_of(chapter).requirements]
     assert len(named) == len(set(named)), "two chapters have an experiment of the same name"
     # A lock lies beside a file while it is written, and git ignores it.
-    there = {path.name for path in RESULTS.iterdir() if path.suffix != ".lock"}
+    there = {path.name for path in RESULTS.iterdir() if path.suffix != ".lock"} - {seal.NAME}
     assert there - set(named) == set()
 
 

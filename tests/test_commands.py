@@ -305,7 +305,12 @@ def test_a_stored_notebook_is_the_same_after_the_next_run_and_converts_to_a_scri
     notebook = nbformat.read(path, as_version=4)
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]
     assert [output.text for output in notebook.cells[0].outputs] == ["quick False\n"]
-    assert not notebook.metadata.keys() - {"code_hash", "kernelspec", "language_info"}
+    assert not notebook.metadata.keys() - {
+        "code_hash",
+        "outputs_hash",
+        "kernelspec",
+        "language_info",
+    }
     assert list(tmp_path.iterdir()) == [path]
     command = [sys.executable, "-m", "nbconvert", "--to", "script", "--log-level=ERROR", str(path)]
     assert subprocess.run(command).returncode == 0

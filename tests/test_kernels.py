@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from test_outputs import curve, noise
 
 pytestmark = pytest.mark.kernel
 
@@ -66,6 +67,24 @@ def outcomes(tmp_path_factory):
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_is_red_when_we_fail_or_warn_and_green_when_a_library_warns(outcomes, name):
     assert outcomes[name] == ("PASSED" if name in GREEN else "FAILED")
+
+
+def test_a_picture_that_its_cell_does_not_draw_turns_it_red(tmp_path):
+    shown, other = (curve(), noise())
+    display = "from IPython.display import Image, display; import base64\n"
+    display += f"display(Image(base64.b64decode({shown!r})))"
+    cells = [
+        nbformat.v4.new_code_cell(
+            display,
+            execution_count=number,
+            outputs=[nbformat.v4.new_output("display_data", {"image/png": png, "text/plain": "x"})],
+        )
+        for number, png in enumerate((shown, other), 1)
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    said = tested(tmp_path)
+    assert "1 failed, 1 passed" in said
+    assert re.search(r"Cell 1: Other outputs than are stored: picture 1 looks different", said)
 
 
 @pytest.mark.parametrize("seed, outcome", [("7", "passed"), ("", "failed")])

@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import packages_distributions
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from utils.paths import ROOT
 
@@ -79,6 +81,25 @@ def test_what_the_course_imports_is_declared():
     homes = packages_distributions()
     homes = {name: {home.lower().replace("_", "-") for home in homes[name]} for name in used}
     assert {name for name in used if not declared & homes[name]} == set()
+
+
+def test_every_dependency_has_a_range_and_a_pin():
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", pins, re.M)}
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^dependencies = \[\n(.*?)^\]", project, re.M | re.S)
+    lines = {"pyproject.toml": re.findall(r'^\s*"(.*?)"', listed, re.M)}
+    for path in ROOT.glob("requirements*.txt"):
+        lines[path.name] = re.findall(r"^\w[^#\n]*", path.read_text(encoding="utf-8"), re.M)
+    wrong = []
+    for name, given in lines.items():
+        assert given, name
+        for one in map(Requirement, given):
+            if not any(part.operator == ">=" for part in one.specifier):
+                wrong.append(f"{name}: {one} has no range")
+            if canonicalize_name(one.name) not in pinned:
+                wrong.append(f"constraints.txt does not pin {one.name}, of {name}")
+    assert not wrong
 
 
 def test_no_module_imports_itself_by_way_of_others():

@@ -32,8 +32,9 @@ from tqdm import tqdm
 from utils.checked import checked
 from utils.commands import book, plan
 from utils.commands.costs import Costs, Progress, describe, duration
+from utils.evidence import seal
 from utils.evidence.claims import load_ledger
-from utils.evidence.stored import CODE_KEY, Page, code_hash
+from utils.evidence.stored import CODE_KEY, OUTPUTS_KEY, Page, code_hash, outputs_hash
 from utils.experiments.backends import dask as cluster
 from utils.experiments.backends import local as processes
 from utils.paths import LEDGER, ROOT
@@ -174,8 +175,8 @@ def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
     Returns
     -------
     nbformat.NotebookNode
-        Without progress bars, machine and versions; with a hash of its code, and names of cells
-        that depend on their place alone.
+        Without progress bars, machine and versions; with hashes of its code and of its outputs, and
+        names of cells that depend on their place alone.
 
     Raises
     ------
@@ -201,6 +202,7 @@ def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
             cell.metadata.pop(name, None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    result.metadata[OUTPUTS_KEY] = outputs_hash(result)
     nbformat.validate(result)
     return result
 
@@ -356,6 +358,10 @@ def _store_all(paths):
 
 def _complete(paths, claim=None, scheduler=None, jobs=1, only_say=False):
     """Run what is missing at full scale, after having said what that is; the exit status."""
+    broken, _ = seal.check()
+    if broken:
+        print("\n".join(["Nothing is run:", *broken]), file=sys.stderr)
+        return 1
     costs, notebooks = Costs(), []
     for path in paths:
         notebook = plan.notebook(path)
@@ -365,6 +371,8 @@ def _complete(paths, claim=None, scheduler=None, jobs=1, only_say=False):
     # What those ask for whose code has changed is not known, so no progress can be told of them.
     to_run = sorted((each for each in notebooks if each.open), key=lambda each: bool(each.problem))
     if not to_run:
+        if not only_say:
+            seal.renew()
         print(
             f"Nothing is missing{f' for {claim}' * bool(claim)}: there is nothing to run. (After a "
             "change of what is imported from utils, run `make notebooks` first.)"
@@ -375,7 +383,8 @@ def _complete(paths, claim=None, scheduler=None, jobs=1, only_say=False):
     if only_say:
         return 0
     failures = {}
-    with contextlib.ExitStack() as shown:
+    with contextlib.ExitStack() as sealed, contextlib.ExitStack() as shown:
+        sealed.callback(seal.renew)  # After Ctrl-C as well.
         if known:
             shown.enter_context(Progress(known, costs, jobs))
         for number, notebook in enumerate(to_run, start=1):

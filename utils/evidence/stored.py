@@ -16,6 +16,8 @@ from utils.evidence.records import Requirements
 
 # Where a notebook's metadata has the hash of the code that its outputs come from.
 CODE_KEY = "code_hash"
+# And that of these outputs: nobody types over what a run has given.
+OUTPUTS_KEY = "outputs_hash"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,34 @@ def code_hash(notebook: Mapping) -> str:
     cells = [cell["source"] for cell in _cells(notebook) if cell["cell_type"] == "code"]
     texts = [text if isinstance(text, str) else "".join(text) for text in cells]
     return hashlib.sha256(json.dumps(texts).encode("utf-8")).hexdigest()[:12]
+
+
+def outputs_hash(notebook: Mapping) -> str:
+    """Take a hash of a notebook's outputs.
+
+    Parameters
+    ----------
+    notebook : mapping
+        As JSON or nbformat give it.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits of the SHA-256 of all outputs, pictures included, in the order of
+        their cells.
+    """
+
+    def joined(part: object) -> object:
+        """Join the lines that a text is stored in."""
+        if isinstance(part, Mapping):
+            return {name: joined(value) for name, value in part.items()}
+        if isinstance(part, list) and part and all(isinstance(line, str) for line in part):
+            return "".join(part)
+        return [joined(each) for each in part] if isinstance(part, list) else part
+
+    outputs = [joined(cell.get("outputs", [])) for cell in notebook["cells"]]
+    text = json.dumps(outputs, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 def _load(path: Path) -> dict:
