@@ -90,6 +90,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT = {
     "claims": "the ledger has nothing to see at work",
     "draw-a-digit": "the whole page is one interactive figure, which needs no kernel",
+    "your-own-claim": "the reader brings the experiment",
 }
 
 
