@@ -193,7 +193,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(capsys):
     assert "name='Mine'; allowed are" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         claim.main([])
-    assert "make claim NAME=" in capsys.readouterr().err
+    assert "it needs a name: make claim NAME=" in capsys.readouterr().err
 
 
 # A copy of the course, in which a claim is begun as an author begins it
