@@ -20,8 +20,8 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book serve test test-fast test-faults test-pythons coverage results seal notebooks notebooks-export \
-  bench check lint audit sphinx lock clean
+.PHONY: help install book pdf serve test test-fast test-faults test-pythons coverage results seal \
+  notebooks notebooks-export claim bench check lint audit sphinx lock clean
 
 help:  ## list these commands
 	@echo 'Convolution, Tested: what you can do here'
@@ -57,6 +57,9 @@ install: $(STAMP)  ## make the environment, and nothing else
 book: $(STAMP)  ## build the book from the committed outputs
 	$(RUN) -m utils.commands.book
 
+pdf: $(STAMP)  ## print the whole book into _build/pdf, with Chromium or Chrome
+	$(RUN) -m utils.commands.pdf
+
 serve:  ## show the built book on http://127.0.0.1:8000 (PORT=...)
 	@test -f $(HTML)/index.html || { echo "There is no built book yet: run 'make book' first." >&2; exit 1; }
 	@echo 'The book is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)'
@@ -89,6 +92,9 @@ seal: $(STAMP)  ## seal recorded runs, and how they are judged, that came by a m
 
 notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs (one: NOTEBOOK=path)
 	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)
+
+claim: $(STAMP)  ## begin a claim of your own: its entry in the ledger, a notebook and a test (NAME=my-claim)
+	$(RUN) -m utils.commands.claim $(NAME)
 
 # The builder of the book writes them: it has resolved numbers, terms, citations and links.
 notebooks-export: $(STAMP)  ## write the notebooks in plain Markdown, with solutions and for students, into _build/notebooks

@@ -166,6 +166,14 @@ def test_sphinx_alone_builds_the_same_pages_and_leaves_no_settings(small, capfd)
 
 
 @pytest.mark.browser
+def test_the_way_in_has_a_title_a_language_and_a_link(html):
+    text = (html / "index.html").read_text(encoding="utf-8")
+    first = f"{book.pages(ROOT)[0]}.html"
+    assert '<html lang="en">' in text and "<title>Convolution, Tested</title>" in text
+    assert f'<a href="{first}">' in text and f"url={first}" in text
+
+
+@pytest.mark.browser
 def test_whatever_is_broken_on_a_page_is_said_and_fails_the_build(small, capfd):
     write(small / "chapters" / "one.md", "\n\n".join(["# One", "[](two.ipynb)", *BROKEN]) + "\n")
     assert book.build(small) != 0
@@ -179,6 +187,14 @@ def test_a_script_that_nobody_knows_fails_the_build(small, capfd):
     write(small / "chapters" / "one.md", "# One\n\n<script>steal()</script>\n\n[](two.ipynb)\n")
     assert book.build(small) == 1
     assert re.search(r"chapters/one: a script that .* 'steal\(\)'", capfd.readouterr().err)
+
+
+@pytest.mark.browser
+def test_words_that_have_outlived_their_verdict_fail_the_build(small, capfd):
+    finding = ":::{finding} conv-is-linear\n:expect: refuted\nIt is not linear.\n:::"
+    write(small / "chapters" / "one.md", f"# One\n\n{finding}\n\n[](two.ipynb)\n")
+    assert book.build(small) != 0
+    assert "conv-is-linear: the text is for 'refuted'" in capfd.readouterr().err
 
 
 @pytest.mark.browser

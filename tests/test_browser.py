@@ -91,12 +91,18 @@ def address(html):
     server.server_close()
 
 
+# Not everything that a page's policy forbids is an error of the console by itself.
+TELL = """addEventListener('securitypolicyviolation', event =>
+  console.error(`policy: ${event.effectiveDirective} ${event.blockedURI}`))"""
+
+
 class Watch:
     """A browser tab whose complaints are kept, requests to other hosts among them."""
 
     def __init__(self, chromium, **settings):
         self.complaints, complain = [], lambda text: self.complaints.append(text)
         self.context = chromium.new_context(**settings)
+        self.context.add_init_script(TELL)
         self.tab = self.context.new_page()
         for event, told in (
             ("request", self._look_at),
@@ -135,6 +141,8 @@ def start(request, html, address):
 def assert_is_whole(watch):
     """Check that a page that is open is drawn to its end, and without a complaint."""
     assert watch.complaints == []
+    # A handler that the page's policy does not allow is none.
+    assert watch.tab.evaluate("[...document.querySelectorAll('[onclick]')].every(e => e.onclick)")
     written = watch.tab.locator("article .math").count()
     assert watch.tab.locator("article .math mjx-container").count() >= written
     assert watch.tab.locator("mjx-merror").count() == 0

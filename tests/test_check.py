@@ -133,3 +133,15 @@ def test_an_intel_mac_is_refused_in_one_line_before_anything_is_installed(tmp_pa
     done = subprocess.run(command, cwd=tmp_path, env=clean, **settings)
     assert done.returncode != 0 and "no wheel for Macs with Intel processors" in done.stderr
     assert not (tmp_path / "called").exists() and not (tmp_path / ".venv").exists()
+
+
+def test_a_browser_that_is_not_on_the_path_is_found_where_windows_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(check.shutil, "which", lambda name: None)
+    monkeypatch.setenv("PROGRAMFILES(X86)", str(tmp_path))
+    edge = tmp_path / "Microsoft" / "Edge" / "Application" / "msedge.exe"
+    edge.mkdir(parents=True)
+    assert check.browser() != str(edge)  # A folder is none.
+    edge.rmdir()
+    edge.touch()
+    monkeypatch.setattr(check.Path, "is_file", lambda path: path.name == edge.name)
+    assert check.browser() == str(edge)

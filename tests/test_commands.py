@@ -108,6 +108,7 @@ def test_the_environment_is_made_once_and_arguments_reach_the_commands(project):
         (["book"], "book"),
         (["notebooks"], "notebooks --store"),
         (["results", "CLAIM=a-claim"], "notebooks --claim a-claim"),
+        (["claim", "NAME=my-claim"], "claim my-claim"),
         (["notebooks", "NOTEBOOK=chapters/a.ipynb"], "notebooks --store chapters/a.ipynb"),
         (
             ["results", "CLAIM=a-claim", "SCHEDULER=tcp://host:1"],
@@ -272,7 +273,7 @@ def test_ci_run_is_a_program():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "chapters/intro.md", "chapters/cluster.md"]
+    "name", ["README.md", "CONTRIBUTING.md", "chapters/running.md", "chapters/cluster.md"]
 )
 def test_a_text_names_targets_that_exist(name):
     text = (ROOT / name).read_text(encoding="utf-8")

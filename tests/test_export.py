@@ -24,6 +24,8 @@ CHAPTERS = sorted(path.stem for path in (ROOT / "chapters").glob("*.ipynb"))
 # `make test` runs these, which take the least time, and the weekly run all of them.
 CHEAPEST = {"claims", "convolution", "seconds"}
 KINDS = ("solutions", "student")
+# Those that say what is in `utils` have nothing to run.
+PAGES = [page for page in book.pages(ROOT) if not page.startswith("chapters/api-")]
 
 # As JupyterLab, VS Code, Colab and GitHub read it: none of them knows more than this.
 PLAIN = MarkdownIt("commonmark").enable(["table", "strikethrough"]).use(dollarmath_plugin)
@@ -66,7 +68,7 @@ def words(soup):
 @pytest.mark.browser
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_page_is_exported_and_is_a_notebook(exported, kind):
-    assert set(exported[kind]) == {page.partition("/")[2] for page in book.pages(ROOT)}
+    assert set(exported[kind]) == {page.partition("/")[2] for page in PAGES}
     for notebook in exported[kind].values():
         nbformat.validate(notebook)
         assert notebook.metadata.kernelspec.name == "python3"
@@ -133,7 +135,7 @@ def test_an_exported_page_says_word_for_word_what_the_page_says(exported, html):
 
 @pytest.mark.browser
 def test_the_download_button_leads_to_the_exported_notebook(html):
-    for page in book.pages(ROOT):
+    for page in PAGES:
         soup = BeautifulSoup((html / f"{page}.html").read_text("utf-8"), "html.parser")
         links = [link["href"] for link in soup.select("a.btn-download-source-button")]
         assert links, page
@@ -215,9 +217,11 @@ def small(tmp_path):
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
     (tmp_path / "chapters" / "one.md").write_text(TEXT, "utf-8")
 
-    def build(*cells, baseurl=None):
+    def build(*cells, baseurl=None, repository=None):
         if baseurl:
             config["html"]["baseurl"] = baseurl
+        if repository:
+            config["repository"] = {"url": repository}
         (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
         first = v4.new_markdown_cell("# Two\n\n## A section\n\nText.")
         notebook = notebooks.tidy(v4.new_notebook(cells=[first, *cells]))
@@ -398,6 +402,26 @@ def test_there_is_something_to_check():
     assert len(with_checks()) >= 2
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_cell_of_an_exercise_stands_behind_its_task(name):
+    notebook = nbformat.read(ROOT / "chapters" / f"{name}.ipynb", as_version=4)
+    section, number, parts = "", None, {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for begin in re.findall(r"^(?:## .*|\*\*\d+\.\*\*)", cell.source, re.M):
+                if begin.startswith("## "):
+                    section, number = begin, None
+                elif section == "## Exercises":
+                    number = begin
+                    parts[number] = []
+        elif {"stub", "hide-cell", "check"} & set(tags := cell.metadata.get("tags", [])):
+            assert section == "## Exercises" and number, cell.source
+            parts[number] += [kind for kind in ("stub", "solution", "check") if kind in tags]
+    # A chapter without any check is one for which nobody has written them.
+    if any(parts.values()):
+        assert parts == dict.fromkeys(parts, ["stub", "solution", "check"])
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("name", sorted({case.id.rpartition("-")[0] for case in with_checks()}))
 def test_on_the_page_the_whole_answer_is_folded(html, exported, name):
@@ -419,3 +443,35 @@ def test_on_the_page_the_whole_answer_is_folded(html, exported, name):
             break
         given += words(element) if element.name != "details" else []
     assert words(section) == given
+
+
+# ---- the repository ---------------------------------------------------------------------------
+
+
+def launched(folder, page):
+    """Addresses that the buttons of a page open a notebook at."""
+    text = (folder / "_build" / "html" / "chapters" / f"{page}.html").read_text("utf-8")
+    links = BeautifulSoup(text, "html.parser").select(".dropdown-launch-buttons a[href]")
+    return [link["href"] for link in links]
+
+
+@pytest.mark.browser
+def test_one_setting_gives_the_buttons_and_the_cell_that_installs_and_without_it_is_neither(
+    small, tmp_path
+):
+    cell = v4.new_code_cell("from utils import data")
+    written, _ = small(cell)
+    assert "pip" not in str(written) and launched(tmp_path, "two") == []
+    address = "https://github.com/someone/course"
+    written, _ = small(cell, repository=address)
+    for kind in KINDS:
+        first = written[kind, "two"].cells[0]
+        assert first.source.endswith(f"install({address!r})") and not first.outputs
+        assert "pip" not in str(written[kind, "one"])  # No code, no need.
+    assert launched(tmp_path, "two") == [
+        "https://mybinder.org/v2/gh/someone/course/notebooks?urlpath=lab/tree/chapters/two.ipynb",
+        "https://colab.research.google.com/github/someone/course/blob/notebooks/chapters/two.ipynb",
+    ]
+    assert launched(tmp_path, "one") == []
+    small(cell, repository="https://example.org/course.git")  # Builds, where nothing can be opened.
+    assert launched(tmp_path, "two") == []

@@ -122,7 +122,7 @@ def test_more_seeds_than_its_pilot_count_once_the_stage_is_recorded(folders):
     assert of_claim(ledger.entries(*folders(*runs, **pilot))).runs == 6
     stage = {
         **{"metric": "test_accuracy", "treatment": ARMS[0], "baseline": ARMS[1]},
-        **{"half_width": 0.0025, "pilot": 3, "seeds": 5},
+        **{"half_width": 0.0025, "pilot": 3, "spread": 0.01, "wanted": 5, "seeds": 5},
         "fingerprints": dict.fromkeys(ARMS, PRINT),
     }
     places = folders(*runs, {"stage": stage}, **pilot)

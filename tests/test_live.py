@@ -1,5 +1,6 @@
 """Live controls: prepared states where outputs are stored, real controls in a real JupyterLab."""
 
+import sys
 import textwrap
 
 import nbformat
@@ -51,12 +52,30 @@ def test_of_a_generator_a_stored_output_has_the_last_picture(stored):
     assert "height of 1," in page and "height of 3," in page and "height of 2," not in page
 
 
+def test_the_first_state_is_where_the_controls_and_the_other_states_start(stored, monkeypatch):
+    states = {"high": {"height": 3, "filled": False}, "striped": {"kind": "striped"}}
+    live(bar, CONTROLS, states, "bars")
+    page = stored[0]["text/html"]
+    assert "A plain bar with a height of 3, filled: False." in page
+    assert "A striped bar with a height of 3, filled: False." in page
+    shown = []
+    monkeypatch.setenv("MNIST_LIVE", "1")
+    # The name `utils.widgets.live` is the function; its module hides behind it.
+    monkeypatch.setattr(sys.modules[live.__module__], "display", shown.append)
+    live(bar, CONTROLS, states, "bars")
+    _, *controls, picture = shown[0].children
+    assert [control.value for control in controls] == [3, "plain", False]
+    assert "A plain bar with a height of 3, filled: False." in picture.value
+
+
 @pytest.mark.parametrize(
     "controls, states, message",
     [
         ({}, STATES, "controls is empty"),
         (CONTROLS, {"one": {}}, "states has 1 entries"),
         (CONTROLS, {"one": {}, "two": {"size": 1}}, "states['two'] sets ['size']…'height'"),
+        (CONTROLS, {"one": {}, "two": {"height": 4}}, "sets 'height' to 4; allowed is (1, 3)"),
+        (CONTROLS, {"one": {"kind": "dotted"}, "two": {}}, "sets 'kind' to 'dotted'; allowed is"),
         ({"height": object()}, STATES, "controls['height']=<object…allowed are a range"),
     ],
 )

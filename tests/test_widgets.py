@@ -24,7 +24,7 @@ chromium = test_browser.chromium
 ROOT = Path(__file__).resolve().parent.parent
 THEME = ROOT / "chapters" / "_static" / "theme.css"
 FOLDER = Path(shared.__file__).parent
-KINDS = ("slider", "explorer", "draw")
+KINDS = ("slider", "explorer", "draw", "question")
 
 
 # One of each kind
@@ -70,6 +70,9 @@ SHOW = {
     "explorer": lambda: widgets.explorer(size=4, padding=1),
     "draw": lambda: widgets.draw_a_digit(
         {"small": small_net(), "the same": small_net()}, example_digits(), first=1
+    ),
+    "question": lambda: widgets.quiz(
+        "What is 6 × 7?", {"42": "Six times seven.", "13": "That is their sum."}, "42"
     ),
 }
 
@@ -199,6 +202,9 @@ def test_the_same_widget_gives_the_same_bytes_in_this_process_and_in_another():
         assert shown(SHOW[kind]) == example(kind)
 
 
+LARGEST = {"slider": 8_000, "explorer": 30_000, "draw": 50_000, "question": 9_000}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_widget_is_small_and_asks_nothing_of_the_network(kind):
     markup, _ = example(kind)
@@ -207,7 +213,7 @@ def test_a_widget_is_small_and_asks_nothing_of_the_network(kind):
     assert (FOLDER / f"{kind}.css").read_text("utf-8") in markup
     # Either would end the script element that it is written into.
     assert "</script" not in script and "<!--" not in script
-    assert len(script.encode()) < {"slider": 8_000, "explorer": 30_000, "draw": 50_000}[kind]
+    assert len(script.encode()) < LARGEST[kind]
     assert len(markup.encode()) < 130_000
     addresses = set(re.findall(r"https?://[^\s\"'`]+", markup))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
@@ -221,7 +227,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORDS)
 def test_without_a_script_there_is_a_picture_and_nothing_to_operate(kind, chromium, tmp_path):
     markup, words = example(kind)
     settings = {"java_script_enabled": False, "viewport": {"width": 360, "height": 740}}
@@ -280,6 +286,12 @@ NAMES = {
         ("toolbar", "Two"),
         ("img", "The image that the networks get"),
     ],
+    "question": [
+        ("group", "Question: What is 6 × 7?"),
+        ("group", "What is 6 × 7?"),
+        ("radio", "A. 42"),
+        ("radio", "B. 13"),
+    ],
 }
 
 
@@ -307,6 +319,7 @@ TAB_ORDER = {
         "reset", "Probabilities: ", "One, number 1", "Two, number 1", "network", "Convolution: ",
         "Batch norm: ", "ReLU: ", "Max pooling: ", "Average pooling: ", "Dense layer: ",
     ],
+    "question": ["question-"],  # A group of radio buttons is one stop; arrows go on from there.
 }  # fmt: skip
 
 
@@ -344,8 +357,9 @@ ACT = {
     "slider": lambda box: box.locator("input").press("ArrowRight"),
     "explorer": lambda box: box.locator(".xp-output").nth(2).click(),
     "draw": lambda box: box.get_by_role("button", name="Invert").click(),
+    "question": lambda box: box.get_by_role("radio").first.check(),
 }
-TELLS = {"slider": "output", "explorer": ".xp-sum", "draw": ".dd-note"}
+TELLS = {"slider": "output", "explorer": ".xp-sum", "draw": ".dd-note", "question": "output"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -363,16 +377,17 @@ def test_widgets_on_one_page_do_not_disturb_each_other(kind, chromium, tmp_path)
         before = told()
         ACT[kind](boxes[1])
         after = told()
-        assert [one == other for one, other in zip(before, after, strict=True)] == [
-            True, False, True, True,
-        ]  # fmt: skip
+        alike = [one == other for one, other in zip(before, after, strict=True)]
+        assert alike == [True, False, *[True] * (len(boxes) - 2)]
         # A cell that runs later brings its own script, which leaves all others as they are.
         for number in range(len(boxes)):
             run_scripts_again(tab, f"box{number}")
         assert told() == after
         ACT[kind](boxes[0])
         assert told()[:2] == [after[1]] * 2
-        assert tab.evaluate("[...document.querySelectorAll('[id]:not(svg *)')].length") == 4
+        assert tab.evaluate("[...document.querySelectorAll('[id]:not(svg *)')].length") == len(
+            boxes
+        )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

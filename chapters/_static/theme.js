@@ -24,10 +24,19 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const entry of all('.citation-list[role="list"] > [role]')) entry.role = "listitem";
 });
 
-// Paper is white: a page in the dark theme is printed in the light one.
+// Paper is white: a page in the dark theme is printed in the light one. And it cannot be unfolded: what
+// is folded there is printed open, but for code.
 {
   const { dataset } = document.documentElement;
-  let shown;
-  window.addEventListener("beforeprint", () => { shown = dataset.theme; dataset.theme = "light"; });
-  window.addEventListener("afterprint", () => { dataset.theme = shown; });
+  let shown, folded;
+  window.addEventListener("beforeprint", () => {
+    shown = dataset.theme;
+    dataset.theme = "light";
+    folded = [...document.querySelectorAll("details.sd-dropdown:not([open])")];
+    for (const each of folded) each.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    dataset.theme = shown;
+    for (const each of folded) each.open = false;
+  });
 }

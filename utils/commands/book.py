@@ -10,15 +10,20 @@ import argparse
 import shutil
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
+import yaml
+
+from utils.checked import checked
 from utils.paths import ROOT
 
 # Warnings are errors, all of them are shown, and a reference to nothing is a warning.
 BUILDER_OPTIONS = ["--all", "-W", "--keep-going", "-n"]
 
 
-def pages(source=ROOT):
+@checked
+def pages(source: Path = ROOT) -> list[str]:
     """Pages that the table of contents names, in reading order.
 
     Parameters
@@ -51,7 +56,8 @@ def pages(source=ROOT):
     return reading_order
 
 
-def notebooks(source=ROOT):
+@checked
+def notebooks(source: Path = ROOT) -> list[Path]:
     """Notebooks among the pages of the table of contents, in reading order.
 
     Parameters
@@ -68,7 +74,8 @@ def notebooks(source=ROOT):
     return [path for path in candidates if path.is_file()]
 
 
-def missing_pages(source, html):
+@checked
+def missing_pages(source: Path, html: Path) -> list[str]:
     """Pages of the table of contents for which no HTML file was written.
 
     Parameters
@@ -143,6 +150,7 @@ def build(source=ROOT, output=None, *, plain=False):
             file=sys.stderr,
         )
         return 1
+    (html / "index.html").write_text(_way_in(source), encoding="utf-8")
     # What only needs the names of pages should import neither the ledger nor the widgets.
     from utils.commands import policy
 
@@ -150,6 +158,24 @@ def build(source=ROOT, output=None, *, plain=False):
     for complaint in unknown:
         print(complaint, file=sys.stderr)
     return int(bool(unknown))
+
+
+def _way_in(source):
+    """Write the page that leads to the first one; the builder's has no title, language or link."""
+    first = pages(source)[0]
+    settings = yaml.safe_load((Path(source) / "_config.yml").read_text(encoding="utf-8"))
+    title = escape(settings["title"])
+    return f"""<!DOCTYPE html>
+<html lang="{settings["sphinx"]["config"]["language"]}">
+<head>
+<meta charset="utf-8" />
+<meta name="viewport" content="width=device-width, initial-scale=1" />
+<meta http-equiv="refresh" content="0; url={first}.html" />
+<title>{title}</title>
+</head>
+<body><main><h1>{title}</h1><p><a href="{first}.html">To the first page</a></p></main></body>
+</html>
+"""
 
 
 def main(arguments=None):

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import utils
+from utils.checked import checked
 from utils.paths import CHAPTERS, ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -26,7 +27,8 @@ OK, FAIL, ABSENT = "OK  ", "FAIL", "--  "
 INSTALL = "python -m pip install -r requirements.txt -c constraints.txt"
 
 
-def requirements(path):
+@checked
+def requirements(path: Path | None) -> list:
     """Direct requirements of the course: those of `utils`, and those of a file.
 
     Parameters
@@ -96,6 +98,7 @@ def check_onednn():
     return OK, f"oneDNN {'off' if value == '0' else 'on'} (TF_ENABLE_ONEDNN_OPTS={value})"
 
 
+@checked
 def check_requirement(requirement):
     """Check that a package is installed in a version that its requirement allows.
 
@@ -145,15 +148,21 @@ def check_browser():
 
 
 def browser():
-    """Path of an installed Chromium or Chrome, None if there is none.
+    """Path of an installed Chromium, Chrome or Edge, None if there is none.
 
     Returns
     -------
     str or None
     """
-    found = (shutil.which(name) for name in BROWSERS)
-    mac = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-    return next((path for path in found if path), str(mac) if mac.is_file() else None)
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    # Where they are installed without being on the path.
+    places = [Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")]
+    for name in ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA"):  # Of Windows.
+        if folder := os.environ.get(name):
+            places.append(Path(folder, "Google", "Chrome", "Application", "chrome.exe"))
+            places.append(Path(folder, "Microsoft", "Edge", "Application", "msedge.exe"))
+    found += [str(path) for path in places if path.is_file()]
+    return found[0] if found else None
 
 
 def check_training():

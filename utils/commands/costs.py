@@ -11,6 +11,7 @@ from statistics import median
 from joblib import cpu_count
 from tqdm import tqdm
 
+from utils.checked import checked
 from utils.commands.plan import Notebook, Planned, name_of
 from utils.evidence import records, stages
 from utils.evidence.records import RecordFile
@@ -145,6 +146,7 @@ def _cost_of(planned: Planned, costs: Costs) -> str:
     return f"{text}, {duration(sum(seconds))}{guess}"
 
 
+@checked
 def duration(seconds: float) -> str:
     """Say roughly how long something takes.
 

@@ -9,6 +9,10 @@ with solutions are also what the download button of a page leads to.
 Links lead to the published book where ``html.baseurl`` says its address, and else to the notebook
 of the other page, in the same folder.
 
+Where ``repository.url`` says the address of the repository, a notebook with code begins with a cell
+that installs the course from there if it is not there yet, and its page has buttons that open it in
+Colab and on Binder, from the branch ``notebooks``. A page with ``notebook: false`` is not exported.
+
 In the section *Exercises* a task begins with its number, ``**1.**``. What follows is told apart by
 tags of code cells: ``stub``, ``solution``, ``check``. Prose behind a solution, and every dropdown
 except a hint, is the answer.
@@ -38,6 +42,41 @@ logger = logging.getLogger(__name__)
 _GLUE = "application/papermill.record/"
 
 
+# The branch that holds the repository with the exported notebooks in the place of the sources.
+BRANCH = "notebooks"
+_LAUNCH = {
+    "binderhub_url": "https://mybinder.org",
+    "colab_url": "https://colab.research.google.com",
+    "notebook_interface": "jupyterlab",
+}
+
+# What is installed is called otherwise than what is imported, and `utils` is a common name.
+_INSTALL = """\
+# Installs the course where it is not there yet, as in Colab. Elsewhere it does nothing.
+def install(address):
+    import importlib.util
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    def find():
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec("utils")
+        return spec and [*(spec.submodule_search_locations or [spec.origin])]
+
+    if find() is None:
+        package = f"convolution-tested @ git+{address}"
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
+    found = find()
+    if found is None:
+        raise ImportError("the course was installed, but `utils` is not found: restart the kernel")
+    if not any((Path(place) / "evidence").is_dir() for place in found):
+        raise ImportError(f"another `utils` is in the way of the course: rename or move {found[0]}")
+
+
+install(%r)"""
+
+
 @dataclass
 class Piece:
     """A code cell, or a block of a Markdown cell.
@@ -65,17 +104,30 @@ def setup(app):
     pages = {}
 
     def keep(app, doctree, page):
-        if app.builder.format == "html":
+        if app.builder.name == "html" and _is_exported(app, page):
             pages[page] = list(_pieces(app, doctree, page))
 
     def finish(app, error):
         if error is None and pages:
             _write(app, pages)
 
+    app.connect("config-inited", _offer_to_launch)
     # Last, when the transforms of other extensions are through.
     app.connect("doctree-resolved", keep, priority=999)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": False}
+
+
+def _offer_to_launch(app, config):
+    """Have the theme show its buttons where there is a repository; without one it would fail."""
+    options = config.html_theme_options
+    if urlsplit(options.get("repository_url", "")).hostname in ("github.com", "gitlab.com"):
+        options |= {"launch_buttons": _LAUNCH, "repository_branch": BRANCH}
+
+
+def _is_exported(app, page):
+    """Say whether a page becomes a notebook: it has no ``notebook: false`` at its head."""
+    return "notebook" not in app.env.metadata[page]
 
 
 def _pieces(app, doctree, page):
@@ -155,7 +207,7 @@ def _address(app, page, address, same_page):
         published = app.config.html_baseurl.rstrip("/")
         return f"{published}/{path}" + ("#" + anchor) * bool(anchor)
     target = path.removesuffix(".html")
-    if target != page and target in app.env.found_docs:
+    if target != page and target in app.env.found_docs and _is_exported(app, target):
         return f"{posixpath.basename(target)}.ipynb"
     return None
 
@@ -165,6 +217,7 @@ def _write(app, pages):
     from utils.commands.notebooks import KERNEL, LANGUAGE  # Brings what runs notebooks with it.
 
     metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE}
+    address = app.config.html_theme_options.get("repository_url")
     html = Path(app.outdir)
     folder = html.with_name("notebooks")
     for kind in ("solutions", "student"):
@@ -176,6 +229,8 @@ def _write(app, pages):
     for page, pieces in pages.items():
         name = posixpath.basename(page)
         for kind, cells in (("solutions", solution(pieces)), ("student", student(pieces))):
+            if address and any(cell.cell_type == "code" for cell in cells):
+                cells.insert(0, v4.new_code_cell(install_cell(address), id="install"))
             notebook = v4.new_notebook(cells=cells, metadata=metadata)
             nbformat.validate(notebook)
             nbformat.write(notebook, folder / kind / f"{name}.ipynb")
@@ -191,6 +246,22 @@ def _write(app, pages):
     logger.info("[export] %d notebooks each for readers and students: %s", len(pages), folder)
     for name, numbers in unchecked.items():
         logger.info("[export] without a check: %s, exercise %s", name, ", ".join(numbers))
+
+
+def install_cell(address):
+    """Write the first cell of a notebook with code.
+
+    Parameters
+    ----------
+    address : str
+        Of the repository, as git reads it.
+
+    Returns
+    -------
+    str
+        Python. It raises ImportError where another ``utils`` is in the way.
+    """
+    return _INSTALL % address
 
 
 def _without(pieces, kind):

@@ -29,6 +29,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm import tqdm
 
+from utils.checked import checked
 from utils.commands import book, plan
 from utils.commands.costs import Costs, Progress, describe, duration
 from utils.evidence import seal
@@ -74,7 +75,15 @@ class _Client(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def execute(path, scale, claim=None, scheduler=None, jobs=1, progress="none"):
+@checked
+def execute(
+    path: Path,
+    scale: str,
+    claim: str | None = None,
+    scheduler: str | None = None,
+    jobs: int = 1,
+    progress: str = "none",
+):
     """Run one notebook from its first cell to its last in a kernel of its own.
 
     Parameters
@@ -152,7 +161,8 @@ def _failed_cell(notebook):
     return "?"
 
 
-def tidy(notebook, stderr=None):
+@checked
+def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
     """Take out of an executed notebook what would differ at its next run.
 
     Parameters
@@ -197,7 +207,7 @@ def tidy(notebook, stderr=None):
     return result
 
 
-def store(notebook, path):
+def store(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Write a notebook so that its file is either the old one or the whole new one.
 
     Parameters
@@ -216,7 +226,8 @@ def store(notebook, path):
         half.unlink(missing_ok=True)
 
 
-def notebook_of_claim(claim, source=ROOT):
+@checked
+def notebook_of_claim(claim: str, source: Path = ROOT) -> Path:
     """Notebook of the chapter that settles a claim.
 
     Parameters
@@ -292,6 +303,10 @@ def main(arguments=None):
     for path in options.notebooks:
         if path.suffix != ".ipynb" or not path.is_file():
             parser.error(f"no notebook {str(path)!r} here")
+        try:
+            Page.read(path)
+        except ValueError as error:
+            parser.error(str(error))
     scheduler = None if options.store else options.scheduler or os.environ.get("MNIST_SCHEDULER")
     if options.jobs and scheduler:
         parser.error(

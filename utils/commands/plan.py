@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from utils.checked import checked
 from utils.evidence import claims, stages
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.stored import Page
@@ -83,13 +84,15 @@ class Notebook:
             planned.missing() or stages.due(planned.requirements) for planned in self.experiments
         )
 
+    @checked
     def of_claim(self, claim_id: str) -> "Notebook":
         """Keep the experiments that have to be run for one claim."""
         serving = [each for each in self.experiments if claims.serves(each.name, claim_id)]
         return replace(self, experiments=tuple(serving))
 
 
-def notebook(path: Path | str) -> Notebook:
+@checked
+def notebook(path: Path) -> Notebook:
     """Read what a notebook asks for from its stored outputs.
 
     Parameters
@@ -126,7 +129,8 @@ def experiments(page: Page) -> tuple[Planned, ...]:
     )
 
 
-def name_of(path: Path | str) -> str:
+@checked
+def name_of(path: Path) -> str:
     """Write the path of a notebook as a reader would type it here."""
     try:
         return os.path.relpath(path)

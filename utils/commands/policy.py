@@ -74,7 +74,7 @@ def sha256(script: str) -> str:
 
 def _known(name: str) -> set[str]:
     """Hashes of the scripts that may stand in the page of that name."""
-    own = [widget.script(kind) for kind in ("draw", "explorer", "slider")]
+    own = [widget.script(kind) for kind in widget.KINDS]
     own += [ledger.script(), f"DOCUMENTATION_OPTIONS.pagename = '{name}';"]
     return {*map(sha256, own), *_THEME}
 

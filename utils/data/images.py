@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 # Their names are part of the fingerprints of recorded runs, so they keep the underscore.
+from utils.checked import checked
 from utils.data.mnist import _check_unit_range, _check_whole
 
 _SIDES = {
@@ -56,6 +57,7 @@ def shift(x, dy: int, dx: int) -> np.ndarray:
     return moved
 
 
+@checked
 def rotate(x, degrees: float) -> np.ndarray:
     """Rotate images about their centre; black comes in at the corners.
 
@@ -83,9 +85,9 @@ def rotate(x, degrees: float) -> np.ndarray:
     """
     _check_images(x)
     _check_unit_range(x, "x")
-    if not np.isfinite(degrees):
+    if not abs(degrees) < np.inf:
         raise ValueError(f"degrees is {degrees!r}; allowed is a finite number")
-    turned = ndimage.rotate(x, degrees, axes=(2, 1), reshape=False, order=1)
+    turned = ndimage.rotate(x, float(degrees), axes=(2, 1), reshape=False, order=1)
     return turned.clip(0, 1).astype(x.dtype, copy=False)
 
 
@@ -177,6 +179,7 @@ def place(x, row, column, size: int = 28) -> np.ndarray:
     return placed
 
 
+@checked
 def to_border(x, side: str) -> np.ndarray:
     """Move each digit until its box touches the named side, or both sides of a corner.
 
@@ -216,6 +219,7 @@ def to_border(x, side: str) -> np.ndarray:
     return place(x, row, column, size)
 
 
+@checked
 def contrast(x, factor: float) -> np.ndarray:
     """Lower the contrast: draw each image's pixels towards its mean.
 

@@ -386,7 +386,7 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 def _check_scale(value, name: str) -> str:
-    if value not in SCALES:
+    if not isinstance(value, str) or value not in SCALES:
         raise ValueError(f"{name} is {value!r}; allowed are {' and '.join(map(repr, SCALES))}")
     return value
 

@@ -26,7 +26,7 @@ import numpy as np
 
 
 class DataError(RuntimeError):
-    """MNIST could not be loaded; the message says what was tried and what to do."""
+    """A file of images could not be loaded; the message says what was tried and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,14 @@ _HOMES = {
     "paired_difference": "statistics",
     "proportion": "statistics",
     "proportion_difference": "statistics",
+    "read_claim": "claims",
     "serves": "claims",
     "settle": "claims",
 }
 __all__ = [*_HOMES]
 # Imported when asked for: a process that only writes records needs no statistics.
 __getattr__ = giving(__name__, _HOMES)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -6,10 +6,13 @@ import zlib
 
 import numpy as np
 
+from utils.checked import checked
+
 # The weights of a large network are a tenth of it; what unpacks to more is no artifact of ours.
 _MOST_BYTES = 64 * 2**20
 
 
+@checked
 def pack(name: str, array) -> dict:
     """Write an array as text.
 
@@ -49,6 +52,7 @@ def pack(name: str, array) -> dict:
     }
 
 
+@checked
 def unpack(name: str, packed: dict) -> np.ndarray:
     """Read an array that `pack` wrote.
 

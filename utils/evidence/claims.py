@@ -9,7 +9,7 @@ import functools
 import html
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import statistics
 from utils.evidence.statistics import Estimate, Verdict
 from utils.evidence.table import columns_of, describe_runs, evaluate
@@ -25,7 +26,8 @@ from utils.paths import LEDGER
 # The source of a claim that nobody but this course makes.
 OWN = "own"
 
-# How a quantity is written: factor, decimals, what follows the number.
+# How a quantity is written: factor, decimals, what follows the number. For binary logarithms see
+# `Comparison.write`.
 _UNITS = {"points": (100, 2, " points"), "share": (1, 2, ""), "": (1, 3, "")}
 
 _KINDS_OF_RUNS = {"quick": "quick", "full": "recorded"}
@@ -94,8 +96,9 @@ class Comparison:
         What the claim says of the quantity.
     margin : float
         The smallest amount that counts, in the metric's own unit.
-    unit : {"points", "share", ""}
-        How it is written: an accuracy in percentage points, a share, or as it is.
+    unit : {"points", "share", "times", ""}
+        How it is written: an accuracy in percentage points, a share, a binary logarithm as the
+        factor that it stands for, or as it is.
     size : float, optional
         How large the claim says that the difference is at least; above the margin.
     half_width : float, optional
@@ -126,6 +129,7 @@ class Comparison:
         sides = (self.treatment, self.baseline or ())
         return tuple(arm for side in sides for arm in ((side,) if isinstance(side, str) else side))
 
+    @checked
     def estimate(self, frame: pd.DataFrame) -> Estimate:
         """Estimate the quantity from the runs of its experiment.
 
@@ -152,6 +156,7 @@ class Comparison:
         compare = statistics.proportion_difference if happened else statistics.paired_difference
         return compare(measured, self.metric, self.treatment, self.baseline)
 
+    @checked
     def tally(self, frame: pd.DataFrame) -> Tally:
         """Count the runs that are as this comparison expects, seed by seed.
 
@@ -181,14 +186,17 @@ class Comparison:
         }[self.expect]
         return Tally(int(agreeing.sum()), len(values), where)
 
+    @checked
     def judge(self, estimate: Estimate) -> Verdict:
         """Judge an estimate by the margin and the expectation of this comparison."""
         return statistics.judge(estimate, *self.rule)
 
+    @checked
     def known(self, estimate: Estimate) -> str:
         """Say what an estimate shows all the same where it is undecided, in words."""
         return statistics.known(estimate, *self.rule)
 
+    @checked
     def p_value(self, estimate: Estimate) -> float:
         """Find at which level of significance an estimate would just stop being undecided."""
         return statistics.p_value(estimate, *self.rule)
@@ -209,14 +217,21 @@ class Comparison:
         values = evaluate(frame, self.metric)
         return frame.assign(**{self.metric: values.astype(float)}), values.dtype == bool
 
+    @checked
     def write(self, value: float, sign: bool = False) -> str:
         """Write a value of the metric in its unit, with a sign if asked for."""
+        if self.unit == "times":
+            return f"{_factor(value)} times"
         factor, decimals, suffix = _UNITS[self.unit]
         text = f"{value * factor:{'+' if sign else ''}.{decimals}f}"
         return text.replace("-", "−") + suffix
 
+    @checked
     def write_interval(self, estimate: Estimate) -> str:
         """Write an estimate with its 95 % interval, such as ``+0.30 [+0.10, +0.50] points``."""
+        if self.unit == "times":
+            value, low, high = map(_factor, (estimate.value, *estimate.interval()))
+            return f"{value} [{low}, {high}] times"
         factor, decimals, suffix = _UNITS[self.unit]
         value, low, high = (
             f"{number * factor:+.{decimals}f}".replace("-", "−")
@@ -329,11 +344,15 @@ class Settlement:
         quick scale.
     ran : dict of str to str
         What ran at each scale, in words.
+    data : str
+        Name of the data in the place of MNIST, where it is a claim of the ledger about MNIST that
+        was put to runs on other data.
     """
 
     claim: Claim
     rows: tuple[Row, ...]
     ran: dict[str, str] = field(default_factory=dict)
+    data: str = ""
 
     @property
     def parts(self) -> tuple[Row, ...]:
@@ -345,6 +364,7 @@ class Settlement:
         )
         return tuple(row for row in rows if row is not None)
 
+    @checked
     def verdict(self, scale: str) -> Verdict | None:
         """Join what the parts came to.
 
@@ -387,6 +407,7 @@ class Settlement:
             return 0.0 if exact else min(1.0, len(self.parts) * min(against))
         return max(values, default=0.0)
 
+    @checked
     def summary(self, scale: str) -> str:
         """Return what the runs of one scale say, in words.
 
@@ -405,7 +426,9 @@ class Settlement:
             return self._verdict_in_words()
         judged = [part for part in self.claim.judged if isinstance(part, Comparison)]
         tallies = [row.outcome for row in self.rows if row.scale == scale and row.part in judged]
-        if not judged or len(tallies) < len(judged):
+        if not judged:
+            return "no part is measured"
+        if len(tallies) < len(judged):
             return "not yet run at this scale"
         if len(tallies) == 1:
             return str(tallies[0])
@@ -430,43 +453,51 @@ class Settlement:
         return text
 
     def table(self) -> pd.DataFrame:
-        """Return one row for each part, comparison and scale, written for a reader."""
-        exact = [row for row in self.parts if isinstance(row.part, Exact)]
-        return pd.DataFrame([self._written(row) for row in (*exact, *self.rows)])
+        """Return one row for each part and further comparison, written for a reader."""
+        exact = [row.part for row in self.parts if isinstance(row.part, Exact)]
+        compared = dict.fromkeys((*exact, *(row.part for row in self.rows)))
+        return pd.DataFrame([self._written(part) for part in compared])
 
-    def _written(self, row: Row) -> dict[str, str]:
-        part, scale, estimate, outcome = row
+    def _written(self, part: Comparison | Exact) -> dict[str, str]:
         says = html.escape(part.says)
         if part not in self.claim.judged:
             says = f"<em>further:</em> {says}"
         if isinstance(part, Exact):
-            about, runs, difference = part.note, "by arithmetic", ""
+            about, verdict = part.note, verdict_html(part.exact)
+            difference, quick = "by arithmetic", ""
         else:
-            full = scale == "full"
+            rows = {row.scale: row for row in self.rows if row.part == part}
             about = part.claimed
-            runs = f"{_KINDS_OF_RUNS[scale]}, {estimate.runs} seeds"
-            difference = (
-                part.write_interval(estimate) if full else part.write(estimate.value, sign=True)
-            )
-        known = f' <span class="about">{row.known}</span>' if row.known else ""
+            difference, verdict = _recorded_html(rows.get("full"))
+            quick = _quick_html(rows.get("quick"))
         return {
             "what is compared": f'{says} <span class="about">({html.escape(about)})</span>',
-            "runs": runs,
             "difference, 95 % interval": difference,
-            "verdict": _outcome_html(outcome) + known,
+            "verdict": verdict,
+            "quick runs": quick,
         }
 
+    @property
+    def of_ledger(self) -> bool:
+        """False when it says nothing about a claim as the ledger has it."""
+        return not self.data and load_ledger().get(self.claim.id) == self.claim
+
     def __repr__(self) -> str:
-        return f"{self.claim.id}: quick {self.summary('quick')}; full {self.summary('full')}"
+        name = f"{self.claim.id} on {self.data}" if self.data else self.claim.id
+        return f"{name}: quick {self.summary('quick')}; full {self.summary('full')}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        head = (
-            f'<p class="claim"><a href="claims.html#{self.claim.id}"><code>{self.claim.id}</code>'
-            f"</a> {html.escape(self.claim.statement)}</p>"
-        )
+        name = f"<code>{self.claim.id}</code>"
+        if self.data or self.of_ledger:
+            name = f'<a href="claims.html#{self.claim.id}">{name}</a>'
+        if self.data:
+            name += f" on <code>{self.data}</code>:"
+        head = f'<p class="claim">{name} {html.escape(self.claim.statement)}</p>'
         body = self.table().to_html(index=False, escape=False, border=0, classes="verdicts")
         joint = "".join(f"<li>{self._joint_html(scale)}</li>" for scale in _KINDS_OF_RUNS)
         bundle = {"text/plain": repr(self), "text/html": f"{head}{body}<ul>{joint}</ul>"}
+        if not self.of_ledger:
+            return bundle, {}
         # The ledger page reads what the quick runs say from the stored notebook.
         return bundle, {"settled": {"claim": self.claim.id, "quick": self.summary("quick")}}
 
@@ -480,6 +511,7 @@ class Settlement:
         return f"{_KINDS_OF_RUNS[scale].capitalize()} runs{ran}: {text}"
 
 
+@checked
 def join(outcomes: Iterable[Verdict]) -> Verdict:
     """Join the outcomes of the parts of one claim.
 
@@ -508,20 +540,58 @@ def join(outcomes: Iterable[Verdict]) -> Verdict:
     return Verdict.REFUTED
 
 
-def _outcome_html(outcome: Verdict | Tally | None) -> str:
-    return str(outcome) if isinstance(outcome, Tally) else verdict_html(outcome)
+def _recorded_html(row: Row | None) -> tuple[str, str]:
+    """Write what the recorded runs say of a comparison: the difference, and what it comes to."""
+    if row is None:
+        return "", verdict_html(None)
+    interval = row.part.write_interval(row.estimate)
+    seeds = f'<span class="about">{row.estimate.runs} seeds</span>'
+    known = f' <span class="about">{row.known}</span>' if row.known else ""
+    return f"{interval} {seeds}", verdict_html(row.outcome) + known
 
 
+def _quick_html(row: Row | None) -> str:
+    """Write what the quick runs say of a comparison, if they hold its arms."""
+    if row is None:
+        return ""
+    value = row.part.write(row.estimate.value, sign=True)
+    return f'{value} <span class="about">{row.outcome}</span>'
+
+
+def _factor(power: float) -> str:
+    """Write two to a power with three digits, or whole where there are more."""
+    factor = 2.0**power
+    return f"{factor:,.0f}" if factor >= 1000 else f"{factor:.3g}"
+
+
+@checked
+def verdict_class(verdict: Verdict | None) -> str:
+    """Name a verdict, or that there is none yet, as the style sheet does."""
+    return verdict.name.lower().replace("_", "-") if verdict else "open"
+
+
+@checked
 def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     """Write a verdict with its sign and a style class, or that there is none yet."""
     if verdict is None:
         return '<span class="verdict verdict-open">not yet run</span>'
-    name = verdict.name.lower().replace("_", "-")
     sign = html.escape(SIGNS[verdict])
-    return f'<span class="verdict verdict-{name}">{sign} {words or verdict}</span>'
+    return (
+        f'<span class="verdict verdict-{verdict_class(verdict)}">{sign} {words or verdict}</span>'
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Makes plain values, and each of them once: of copies of copies no memory would hold all."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"alias {self.peek_event().anchor!r}; allowed is none")
+        return super().compose_node(parent, index)
 
 
 @functools.cache
+@checked
 def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     """Read and check the ledger.
 
@@ -540,7 +610,10 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     LedgerError
         When it is not as its schema says, or an entry has a value that is not allowed.
     """
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise LedgerError(f"path={str(path)!r} is no ledger ({error})") from error
     _check_schema(document)
     claims: dict[str, Claim] = {}
     for entry in document["claims"]:
@@ -551,6 +624,44 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     return claims
 
 
+@checked
+def read_claim(text: str) -> Claim:
+    """Read one claim that is in no ledger, written and checked as there.
+
+    Parameters
+    ----------
+    text : str
+        The entry in YAML, as the header of ``chapters/claims.yml`` explains.
+
+    Returns
+    -------
+    Claim
+        For ``result.verdict``.
+
+    Raises
+    ------
+    LedgerError
+        When it is no such entry, has a value that is not allowed, or the id of a claim of the
+        ledger.
+    """
+    try:
+        entry = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise LedgerError(f"text is no YAML: {error}") from None
+    if isinstance(entry, list) and len(entry) == 1:  # With the hyphen that it has in the ledger.
+        (entry,) = entry
+    _check_schema({"sources": {}, "claims": [entry]})
+    if entry["id"] in load_ledger():
+        raise LedgerError(f"claim {entry['id']}: the id is in {LEDGER.name}; allowed is another")
+    return _claim(entry, set() if entry["source"] == OWN else _sources())
+
+
+@functools.cache
+def _sources() -> set[str]:
+    return set(yaml.safe_load(LEDGER.read_text(encoding="utf-8"))["sources"])
+
+
+@checked
 def serves(experiment: str, claim_id: str) -> bool:
     """Say whether an experiment has to be run for a claim.
 
@@ -582,18 +693,20 @@ def serves(experiment: str, claim_id: str) -> bool:
     return experiment in named[claim_id] or not any(experiment in all_ for all_ in named.values())
 
 
+@checked
 def settle(
-    claim_id: str, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
+    claim_id: str | Claim, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
 ) -> Settlement:
     """Settle a claim by recorded full-scale runs, and say which way quick runs point.
 
     Parameters
     ----------
-    claim_id : str
-        Its id in the ledger.
+    claim_id : str or Claim
+        Its id in the ledger; or a claim, which need not be there.
     quick, full : pandas.DataFrame, optional
         Tables of the experiments that it rests on. A comparison whose arms have not run on all
-        seeds that they need, two at least, is left open there.
+        seeds that they need, two at least, is left open there. Where they are of other data than
+        MNIST, and the claim names none, it is settled for those data.
 
     Returns
     -------
@@ -604,16 +717,21 @@ def settle(
     ------
     KeyError
         When the ledger has no such claim.
+    ValueError
+        When the tables are of different data, and the claim does not say which it means.
     """
-    ledger = load_ledger()
-    if claim_id not in ledger:
-        raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
-    claim = ledger[claim_id]
+    claim = claim_id
+    if not isinstance(claim, Claim):
+        ledger = load_ledger()
+        if claim_id not in ledger:
+            raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
+        claim = ledger[claim_id]
     frames = [frame for frame in (quick, full) if frame is not None and not frame.empty]
     if not frames:
         return Settlement(claim, ())
     # A notebook that is run at full scale has the same runs in both.
     runs = pd.concat(frames).drop_duplicates(["experiment", "scale", "arm", "seed", "epoch"])
+    claim, other = _on_data_of(claim, runs)
     rows, used = [], {}
     for comparison in claim.comparisons:
         for scale in data.SCALES:
@@ -625,7 +743,33 @@ def settle(
                 rows.append(Row(comparison, scale, estimate, outcome))
                 used.setdefault(scale, []).append(part[part["arm"].isin(comparison.arms)])
     ran = {scale: describe_runs(pd.concat(parts)) for scale, parts in used.items()}
-    return Settlement(claim, tuple(rows), ran)
+    return Settlement(claim, tuple(rows), ran, other)
+
+
+def _on_data_of(claim: Claim, runs: pd.DataFrame) -> tuple[Claim, str]:
+    """Ask a claim that names no data of the data of some runs; return it, and their name."""
+    every = (*claim.parts, *claim.further, *claim.old)
+    compared = [part for part in every if isinstance(part, Comparison)]
+    found = {name.partition("@")[2] for name in runs.get("experiment", ())}
+    if any("@" in part.experiment for part in compared) or found <= {""}:
+        return claim, ""
+    if len(found) > 1:
+        names = sorted(name or "MNIST" for name in found)
+        raise ValueError(
+            f"claim {claim.id}: the runs are of {', '.join(names)}; allowed are runs on one of them"
+        )
+    (other,) = found
+
+    def asked(parts):
+        return tuple(
+            replace(part, experiment=f"{part.experiment}@{other}")
+            if isinstance(part, Comparison)
+            else part
+            for part in parts
+        )
+
+    roles = {role: asked(getattr(claim, role)) for role in ("parts", "further", "old")}
+    return replace(claim, **roles), other
 
 
 def _comparable(runs: pd.DataFrame, comparison: Comparison) -> bool:

@@ -4,10 +4,12 @@ import json
 
 import pandas as pd
 
+from utils.checked import checked
 from utils.evidence.claims import OWN, Comparison, Exact
 from utils.evidence.ledger import Entry, Line
 
 
+@checked
 def to_frame(listed: list[Entry]) -> pd.DataFrame:
     """Turn the ledger into a table.
 
@@ -31,9 +33,10 @@ def to_frame(listed: list[Entry]) -> pd.DataFrame:
         for row in rows
     ]
     # Several sentences, which would be repeated in each row of a claim.
-    return pd.DataFrame(joined).drop(columns="settled_by")
+    return pd.DataFrame(joined).drop(columns="settled_by", errors="ignore")
 
 
+@checked
 def to_json(listed: list[Entry]) -> str:
     """Write the ledger as JSON.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from utils.checked import checked
 from utils.evidence.claims import SIGNS, Exact
 from utils.evidence.statistics import Verdict
 
@@ -64,7 +65,8 @@ class Forest:
     label: str
 
 
-def draw(lines) -> Forest | None:
+@checked
+def draw(lines: list) -> Forest | None:
     """Lay out the forest plot of one claim.
 
     Parameters

@@ -15,6 +15,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from utils.checked import checked
 from utils.evidence import claims, forest, stages, statistics
 from utils.evidence.claims import (
     Claim,
@@ -158,6 +159,7 @@ class Entry:
         return max((abs(row.estimate.value) / row.part.margin for row in measured), default=-1)
 
 
+@checked
 def entries(chapters: Path = CHAPTERS, results: Path = RESULTS) -> list[Entry]:
     """Put together what is known about every claim.
 
@@ -249,6 +251,7 @@ def _control(listed: list[Entry]) -> list[Entry]:
     return [replace(entry, stands=stands.get(entry.claim.id)) for entry in listed]
 
 
+@checked
 def summary(listed: list[Entry]) -> pd.DataFrame:
     """Count the claims by section and outcome.
 
@@ -274,6 +277,7 @@ def summary(listed: list[Entry]) -> pd.DataFrame:
     return counted
 
 
+@checked
 def summary_html(listed: list[Entry]) -> str:
     """Write the counts of `summary` as a sentence and a table that fits a phone.
 
@@ -299,6 +303,7 @@ def summary_html(listed: list[Entry]) -> str:
     )
 
 
+@checked
 def control_html(listed: list[Entry]) -> str:
     """Say which verdicts stand when false discoveries are controlled over all claims.
 
@@ -319,6 +324,7 @@ def control_html(listed: list[Entry]) -> str:
     )
 
 
+@checked
 def runs_frame(chapters: Path = CHAPTERS, results: Path = RESULTS) -> pd.DataFrame:
     """Put all recorded runs that count into one tidy table.
 
@@ -341,6 +347,7 @@ def runs_frame(chapters: Path = CHAPTERS, results: Path = RESULTS) -> pd.DataFra
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=LEADING)
 
 
+@checked
 def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
     """Write a link that saves a table, or a text, as a file, with no server and no network.
 
@@ -368,6 +375,7 @@ def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
     return _html("download", name=name, text=text, kind=kind, packed=coded)
 
 
+@checked
 def controls_html(listed: list[Entry]) -> str:
     """Write the controls that filter and sort the sections below them.
 
@@ -402,6 +410,7 @@ def key_html() -> str:
     return _html("key", signs={str(each): claims.SIGNS[each] for each in Verdict})
 
 
+@checked
 def section_html(listed: list[Entry], section: str, pages: set[str]) -> str:
     """Write one section of the ledger.
 
@@ -424,7 +433,7 @@ def section_html(listed: list[Entry], section: str, pages: set[str]) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE, encoding="utf-8"),
         autoescape=True,
@@ -441,12 +450,30 @@ def _template() -> jinja2.Template:
         "p_value": lambda p: "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
     }
     environment.globals |= {"CLAIMED": forest.CLAIMED, "OPEN": OPEN}
-    return environment.get_template("ledger.html")
+    return environment.get_template(name)
 
 
-def _html(part: str, **values) -> str:
-    """Fill in one macro of the template; everything is escaped but what is marked as HTML."""
-    return str(getattr(_template().module, part)(**values))
+def fill(template: str, part: str, **values) -> str:
+    """Fill in one macro of a template of this folder.
+
+    Parameters
+    ----------
+    template : str
+        Name of its file.
+    part : str
+        Name of the macro.
+    **values
+        What it takes.
+
+    Returns
+    -------
+    str
+        HTML. Everything is escaped but what the template marks as HTML.
+    """
+    return str(getattr(_template(template).module, part)(**values))
+
+
+_html = functools.partial(fill, "ledger.html")
 
 
 def _duration(seconds: float) -> str:

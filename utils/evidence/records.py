@@ -8,21 +8,51 @@ import dataclasses
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import filelock
 
+from utils.checked import checked, shown
 from utils.paths import RESULTS, SHIPPED
 
 # Long enough for another writer to append a line and sync it, even on a network disk.
 _LOCK_SECONDS = 60
 
 # What a line that tells a stage must have.
-_STAGE = {"metric", "treatment", "baseline", "half_width", "pilot", "seeds", "fingerprints"}
+_STAGE = {
+    *("metric", "treatment", "baseline", "half_width", "pilot", "spread", "wanted", "seeds"),
+    "fingerprints",
+}
+
+
+# Of an experiment, whose file it names: it leads to no other folder.
+_NAME = re.compile(r"[a-z0-9-]+")
 
 
 class RecordError(RuntimeError):
     """A run could not be recorded."""
+
+
+def check_name(name: str, argument: str = "experiment") -> None:
+    """Refuse what cannot be the name of an experiment.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case letters, digits and hyphens.
+    argument : str
+        What it is called in the message.
+
+    Raises
+    ------
+    ValueError
+        When it is anything else.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{argument}={shown(name)}; allowed are lower-case letters, digits and hyphens"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +81,21 @@ class Requirements:
     cap: int = 0
 
     @classmethod
+    @checked
     def from_metadata(cls, stored: dict) -> "Requirements":
-        """Read what `to_metadata` wrote into the output of a notebook cell."""
+        """Read what `to_metadata` wrote into the output of a notebook cell.
+
+        Raises
+        ------
+        ValueError
+            When it is anything else: a notebook is a file that anybody may have changed.
+        """
+        wanted = {"experiment": str, "seeds": list, "fingerprints": dict}
+        known = wanted | {"pilot": int, "cap": int}
+        fits = wanted.keys() <= stored.keys() <= known.keys()
+        if not fits or not all(isinstance(stored[name], known[name]) for name in stored):
+            raise ValueError(f"stored={shown(stored)}; allowed is what `to_metadata` returns")
+        check_name(stored["experiment"])
         return cls(**{**stored, "seeds": tuple(stored["seeds"])})
 
     def to_metadata(self) -> dict:
@@ -101,6 +144,7 @@ class Requirements:
                 wanted[arm] = max(wanted[arm], stage["seeds"])
         return wanted
 
+    @checked
     def counting(self, records: list[dict]) -> dict[tuple[str, int], dict]:
         """Choose the records that count.
 
@@ -117,6 +161,7 @@ class Requirements:
         recorded = {key(record): record for record in records}
         return {run: recorded[which] for which, run in self.runs.items() if which in recorded}
 
+    @checked
     def changed(self, records: list[dict]) -> dict[str, tuple[str, ...]]:
         """Say why records of an arm do not count, where none of it does.
 
@@ -158,6 +203,7 @@ class RecordFile:
     @classmethod
     def of(cls, experiment: str) -> "RecordFile":
         """Return the file of an experiment, by its name."""
+        check_name(experiment)
         name = f"{experiment}.jsonl"
         return cls(RESULTS / name, SHIPPED and SHIPPED / name)
 
@@ -206,6 +252,7 @@ class RecordFile:
                     "nothing was trained"
                 )
 
+    @checked
     def append(self, record: dict) -> bool:
         """Append one run, unless the same run is recorded already.
 
@@ -224,12 +271,16 @@ class RecordFile:
         RecordError
             When the file cannot be written (permission, full disk, a lock that stays taken). What
             stood in the file before stays as it was.
+        ValueError
+            When it is no such run, or JSON cannot hold it.
         """
+        line = _line("record", record)
         what = (
             f"the run of arm {record['arm']!r}, seed {record['seed']} was trained but not recorded"
         )
-        return self._append(record, what, lambda: key(record) in map(key, self.read()[0]))
+        return self._append(line, what, lambda: key(record) in map(key, self.read()[0]))
 
+    @checked
     def append_stage(self, stage: dict) -> bool:
         """Append what was computed from a pilot, unless it is there already.
 
@@ -245,21 +296,21 @@ class RecordFile:
 
         Raises
         ------
-        RecordError
+        RecordError, ValueError
             As for `append`.
         """
+        line = _line("stage", {"stage": stage})
 
         def asked(one):
             return {**json.loads(json.dumps(one)), "date": None}
 
         return self._append(
-            {"stage": stage},
+            line,
             "what its pilot asks for was computed but not recorded",
             lambda: asked(stage) in map(asked, self.stages()),
         )
 
-    def _append(self, content: dict, what: str, is_there) -> bool:
-        line = json.dumps(content, allow_nan=False).encode("utf-8") + b"\n"
+    def _append(self, line: bytes, what: str, is_there) -> bool:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_SECONDS):
@@ -306,17 +357,35 @@ class RecordFile:
             return file.read(1) == b"\n"
 
 
+def _line(name: str, content: dict) -> bytes:
+    """Write a line that `_parse` reads."""
+    try:
+        line = json.dumps(content, allow_nan=False).encode("utf-8") + b"\n"
+    except (RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}={shown(content)} does not fit into JSON ({error})") from error
+    if _parse(line) is None:
+        raise ValueError(
+            f"{name}={shown(content)}; allowed is a dict with arm, seed and fingerprint, or all "
+            f"of {sorted(_STAGE)}"
+        )
+    return line
+
+
 def _parse(line: bytes) -> dict | None:
     try:
         record = json.loads(line)
         if isinstance(record.get("stage"), dict):
-            return record if _STAGE <= set(record["stage"]) else None
+            stage = record["stage"]
+            whole = all(isinstance(stage[name], int) for name in ("pilot", "seeds"))
+            hashes = all(isinstance(parts, dict) for parts in stage["fingerprints"].values())
+            return record if _STAGE <= set(stage) and whole and hashes else None
         hash(key(record))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record
 
 
+@checked
 def key(record: dict) -> tuple:
     """Tell which run a record is of.
 

@@ -9,12 +9,14 @@ import datetime
 
 import pandas as pd
 
+from utils.checked import checked
 from utils.evidence import statistics
 from utils.evidence.claims import Comparison, load_ledger
 from utils.evidence.records import Requirements
 from utils.evidence.table import evaluate, table
 
 
+@checked
 def frame(required: Requirements, records: list[dict] | None = None) -> pd.DataFrame:
     """Turn the records of an experiment that count into its table.
 
@@ -40,6 +42,7 @@ def frame(required: Requirements, records: list[dict] | None = None) -> pd.DataF
     return made
 
 
+@checked
 def due(required: Requirements) -> list[dict]:
     """Compute the stages that an experiment's finished pilot allows, and that are not recorded.
 
@@ -67,8 +70,24 @@ def due(required: Requirements) -> list[dict]:
     return [stage for stage in stages if stage and _question(stage) not in known]
 
 
+@checked
 def describe(stage: dict) -> str:
-    """Say in words what a stage asks for and why."""
+    """Say in words what a stage asks for and why.
+
+    Parameters
+    ----------
+    stage : dict
+        As `due` gives it.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    KeyError
+        When one of its fields is missing.
+    """
     capped = " (capped)" if stage["wanted"] > stage["seeds"] else ""
     return (
         f"{stage['metric']} of {stage['treatment']!r} against {stage['baseline']!r}: "
@@ -80,11 +99,13 @@ def describe(stage: dict) -> str:
 def _parts(required: Requirements) -> list[Comparison]:
     """Find the parts of claims that rest on an experiment's arms."""
     parts = (part for claim in load_ledger().values() for part in claim.parts)
+    # On other data, what a claim says of the same experiment on MNIST is asked with its margin.
+    names = {required.experiment, required.experiment.partition("@")[0]}
     return [
         part
         for part in parts
         if isinstance(part, Comparison)
-        and part.experiment == required.experiment
+        and part.experiment in names
         and set(part.arms) <= set(required.fingerprints)
     ]
 

@@ -15,6 +15,7 @@ from scipy import optimize, stats
 from statsmodels.stats import proportion as proportions
 from statsmodels.stats.multitest import multipletests
 
+from utils.checked import checked
 from utils.evidence.table import last_epoch
 
 EXPECTATIONS = ("increase", "decrease", "no difference", "at least as good")
@@ -55,6 +56,7 @@ class Estimate:
     method: str
     bounds: Callable[[float], tuple[float, float]]
 
+    @checked
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the interval at a level of confidence.
 
@@ -89,6 +91,7 @@ class Estimate:
         return self.interval()[1]
 
 
+@checked
 def paired_difference(
     frame: pd.DataFrame,
     metric: str,
@@ -142,6 +145,7 @@ def paired_difference(
     return _mean(values, frame[frame["arm"].isin(arms)])
 
 
+@checked
 def differences(
     frame: pd.DataFrame,
     metric: str,
@@ -182,6 +186,7 @@ def differences(
     return means[0] if baseline is None else means[0] - means[1]
 
 
+@checked
 def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     """Estimate the mean of one arm over its seeds.
 
@@ -208,6 +213,7 @@ def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     return _mean(_values(frame, metric, arm).to_numpy(float), frame[frame["arm"] == arm])
 
 
+@checked
 def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     """Estimate in which share of an arm's runs something happened.
 
@@ -238,6 +244,7 @@ def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     return Estimate(count / runs, runs, "Wilson", bounds)
 
 
+@checked
 def proportion_difference(
     frame: pd.DataFrame, metric: str, treatment: str, baseline: str
 ) -> Estimate:
@@ -274,6 +281,7 @@ def proportion_difference(
     return Estimate(difference, min(first_runs, second_runs), "Newcombe", bounds)
 
 
+@checked
 def judge(
     estimate: Estimate,
     margin: float,
@@ -342,6 +350,7 @@ def judge(
     return Verdict.SMALLER if max(abs(low), abs(high)) < size else Verdict.UNDECIDED
 
 
+@checked
 def known(estimate: Estimate, margin: float, expect: str, size: float | None = None) -> str:
     """Say what an interval shows all the same where it leaves a verdict undecided.
 
@@ -376,6 +385,7 @@ def known(estimate: Estimate, margin: float, expect: str, size: float | None = N
     return "not the opposite" if low > -margin else ""
 
 
+@checked
 def p_value(estimate: Estimate, margin: float, expect: str, size: float | None = None) -> float:
     """Find at which level of significance the verdict would just stop being undecided.
 
@@ -404,6 +414,7 @@ def p_value(estimate: Estimate, margin: float, expect: str, size: float | None =
     return optimize.bisect(lambda alpha: 1 if decides(alpha) else -1, *ends, xtol=1e-9)
 
 
+@checked
 def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
     """Compute how many seeds make a 95 % interval as narrow as wanted, from a pilot's spread.
 
@@ -434,7 +445,7 @@ def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
        variance", Annals of Mathematical Statistics 16, 243-258, 1945.
     """
     for name, value, good, allowed in (
-        ("spread", spread, spread >= 0 and np.isfinite(spread), "a number from 0"),
+        ("spread", spread, 0 <= spread < np.inf, "a number from 0"),
         ("half_width", half_width, half_width > 0, "a number above 0"),
         ("pilot", pilot, pilot >= 2, "a whole number from 2"),
         ("cap", cap, cap >= pilot, f"a whole number from the pilot's {pilot}"),
@@ -450,7 +461,8 @@ def _quantile(freedom: int) -> float:
     return float(stats.t.ppf(0.975, freedom))
 
 
-def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
+@checked
+def control_false_discoveries(p_values: np.ndarray, rate: float = 0.05) -> np.ndarray:
     """Say which of many decided verdicts stand when false discoveries are controlled.
 
     Parameters
@@ -479,7 +491,7 @@ def control_false_discoveries(p_values, rate: float = 0.05) -> np.ndarray:
     if not 0 < rate < 1:
         raise ValueError(f"rate={rate!r}; allowed is 0 < rate < 1")
     p_values = np.asarray(p_values, dtype=float)
-    if not np.all((p_values >= 0) & (p_values <= 1)):
+    if p_values.ndim != 1 or not np.all((p_values >= 0) & (p_values <= 1)):
         raise ValueError(f"p_values={p_values!r}; allowed are numbers from 0 to 1")
     if not p_values.size:
         return np.zeros(0, dtype=bool)

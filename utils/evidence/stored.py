@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.checked import checked, shown
 from utils.evidence.records import Requirements
 
 # Where a notebook's metadata has the hash of the code that its outputs come from.
@@ -44,11 +45,13 @@ class Page:
     current: bool
 
     @classmethod
-    def read(cls, path: Path | str) -> "Page":
-        """Read the file of a notebook."""
+    @checked
+    def read(cls, path: Path) -> "Page":
+        """Read the file of a notebook; one that is none is a ValueError."""
         return cls.of(_load(path))
 
     @classmethod
+    @checked
     def of(cls, notebook: Mapping) -> "Page":
         """Read a notebook that is in memory, as JSON or nbformat give it."""
         outputs = _metadata(notebook)
@@ -67,7 +70,8 @@ class Page:
         )
 
 
-def stored_metadata(path: Path | str) -> list[dict]:
+@checked
+def stored_metadata(path: Path) -> list[dict]:
     """Read the metadata of a notebook's stored outputs.
 
     Parameters
@@ -84,6 +88,7 @@ def stored_metadata(path: Path | str) -> list[dict]:
     return _metadata(_load(path))
 
 
+@checked
 def code_hash(notebook: Mapping) -> str:
     """Take a hash of a notebook's code.
 
@@ -98,7 +103,7 @@ def code_hash(notebook: Mapping) -> str:
         Twelve hexadecimal digits of the SHA-256 of the text of its code cells, in their order.
         Prose, outputs, tags and the numbers of executions do not count.
     """
-    cells = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    cells = [cell["source"] for cell in _cells(notebook) if cell["cell_type"] == "code"]
     texts = [text if isinstance(text, str) else "".join(text) for text in cells]
     return hashlib.sha256(json.dumps(texts).encode("utf-8")).hexdigest()[:12]
 
@@ -131,10 +136,31 @@ def outputs_hash(notebook: Mapping) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
-def _load(path: Path | str) -> dict:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def _load(path: Path) -> dict:
+    try:
+        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+        _cells(notebook)
+        return notebook
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"path={shown(str(path))} is no notebook ({error})") from error
+
+
+def _cells(notebook: Mapping) -> list:
+    """Return the cells of a notebook, as far as it is one."""
+    cells = notebook.get("cells") if isinstance(notebook, Mapping) else None
+    if not isinstance(cells, list) or not all(
+        isinstance(cell, Mapping)
+        and "cell_type" in cell
+        and isinstance(cell.get("source"), (str, list))
+        for cell in cells
+    ):
+        raise ValueError(
+            f"notebook={shown(notebook)}; allowed is one with cells that have a cell_type and a "
+            "source"
+        )
+    return cells
 
 
 def _metadata(notebook: Mapping) -> list[dict]:
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    outputs = [output for cell in _cells(notebook) for output in cell.get("outputs", ())]
     return [output["metadata"] for output in outputs if output.get("metadata")]

@@ -5,6 +5,8 @@ import operator
 
 import pandas as pd
 
+from utils.checked import checked, shown
+
 _OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -14,10 +16,13 @@ _OPERATORS = {
     ast.Gt: operator.gt,
 }
 
+_WANTED = {"arm", "seed", "epochs", "train_size", "test_size", "parameters", "measures"}
+
 # What `table` puts in front of a run's metrics.
 LEADING = ("experiment", "arm", "seed", "epoch", "scale", "train_size", "test_size")
 
 
+@checked
 def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     """Turn records into one tidy table.
 
@@ -35,6 +40,8 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     """
     rows = []
     for record in records:
+        if not isinstance(record, dict) or not _WANTED <= record.keys():
+            raise ValueError(f"records hold {shown(record)}; allowed are dicts with {_WANTED}")
         for epoch, metrics in enumerate(record["epochs"], start=1):
             row = {
                 "experiment": name,
@@ -53,6 +60,7 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=LEADING)
 
 
+@checked
 def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep one row a run: that of its last epoch, never of its best.
 
@@ -71,6 +79,7 @@ def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[last].reset_index(drop=True)
 
 
+@checked
 def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
     """Evaluate a metric that may be written as an expression of columns.
 
@@ -112,6 +121,7 @@ def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
     return value(ast.parse(expression, mode="eval").body)
 
 
+@checked
 def columns_of(expression: str) -> tuple[str, ...]:
     """Check an expression for `evaluate`, without evaluating it.
 
@@ -160,6 +170,7 @@ def _names(node: ast.expr) -> list[str]:
     raise ValueError(f"{type(node).__name__} is not allowed")
 
 
+@checked
 def describe_runs(frame: pd.DataFrame) -> str:
     """Say what ran, in a few words.
 

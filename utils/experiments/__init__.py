@@ -15,3 +15,7 @@ _HOMES = {
 __all__ = [*_HOMES]
 # Imported when asked for: a Dask worker, which only passes runs on, has no TensorFlow.
 __getattr__ = giving(__name__, _HOMES)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

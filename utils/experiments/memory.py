@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from utils.checked import checked
 from utils.experiments.quiet_keras import keras
 from utils.paths import ROOT
 
@@ -17,6 +18,7 @@ _STATUS = Path("/proc/self/status")
 _MEBIBYTE = 2**20
 
 
+@checked
 def peak_memory(model: keras.Model, batch_sizes: Sequence[int]) -> dict[int, float]:
     """Measure how much memory training takes at its peak, for several batch sizes.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from utils.checked import checked
 from utils.data import Split
 from utils.experiments.quiet_keras import keras
 
@@ -53,7 +54,7 @@ def train_accuracy(model: keras.Model, split: Split) -> float:
 
 
 def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
-    """Make a history metric: epochs until the test accuracy is reached, as a power of two.
+    """Make a history metric: epochs until the test accuracy is reached, as a binary logarithm.
 
     Between two epochs the accuracy is taken to rise in a straight line, from one tenth before the
     first. A run that never reaches it counts with all of its epochs.
@@ -121,7 +122,7 @@ def reached(course, accuracy):
 
 
 def log2_milliseconds(model: keras.Model, split: Split) -> float:
-    """Time a forward pass over 256 test images, and return it as a power of two.
+    """Time a forward pass over 256 test images, and return it as a binary logarithm.
 
     A difference of 1 between two networks is a factor of two in time, on any machine.
 
@@ -146,6 +147,7 @@ def log2_milliseconds(model: keras.Model, split: Split) -> float:
     return float(np.log2(1_000 * np.median(seconds)))
 
 
+@checked
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
     """Set how sure a classifier is against how often it is right.
 
@@ -200,6 +202,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     return frame.groupby(number).agg({"confidence": "mean", "accuracy": "mean", "share": "sum"})
 
 
+@checked
 def calibration_error(table: pd.DataFrame) -> float:
     """Return the expected calibration error: the mean distance of confidence and accuracy.
 

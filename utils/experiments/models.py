@@ -2,35 +2,49 @@
 
 from collections.abc import Callable, Iterable
 
+from utils.checked import checked
 from utils.experiments.quiet_keras import keras
 
 layers = keras.layers
 
+_MOST_CLASSES = 10_000
 
-def classifier(*hidden: layers.Layer, classes: int = 10, learning_rate: float = 0.002):
-    """Compile a network for MNIST from its hidden layers.
+
+@checked
+def classifier(
+    *hidden: layers.Layer,
+    classes: int = 10,
+    learning_rate: float = 0.002,
+    shape: tuple[int, int, int] = (28, 28, 1),
+):
+    """Compile a network for MNIST, or for other images, from its hidden layers.
 
     Parameters
     ----------
     *hidden : keras.layers.Layer
         The layers between the image and the last dense one; the last of them gives a vector.
     classes : int
-        Outputs of the last dense layer, at least 2.
+        Outputs of the last dense layer, 2 to 10,000.
     learning_rate : float
         Of the Adam optimizer, above 0.
+    shape : tuple of int
+        Height, width and channels of an image.
 
     Returns
     -------
     keras.Sequential
-        Input (28, 28, 1) with pixels in 0..1, a logit for each class out. Compiled with the
+        Images of that shape in, with pixels in 0..1, a logit for each class out. Compiled with the
         cross-entropy of the logits.
     """
-    net = keras.Sequential([keras.Input((28, 28, 1)), *hidden, layers.Dense(classes)])
+    if not 2 <= classes <= _MOST_CLASSES:
+        raise ValueError(f"classes={classes!r}; allowed are 2 to {_MOST_CLASSES:,}")
+    net = keras.Sequential([keras.Input(shape), *hidden, layers.Dense(classes)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     net.compile(keras.optimizers.Adam(learning_rate), loss, metrics=["accuracy"])
     return net
 
 
+@checked
 def deep(
     learning_rate: float,
     between: Callable[[], Iterable[layers.Layer]] = tuple,

@@ -18,6 +18,7 @@ import pandas as pd
 from joblib.parallel import get_active_backend
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import artifacts, claims, stages
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.statistics import Verdict
@@ -50,7 +51,8 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         trained as many at a time as ``MNIST_JOBS`` says, or else one after the other in this
         process, so that each has all cores; those at quick scale, which spend most of their time in
         Python, two at a time where there are two cores. Those of an experiment that is `exclusive`
-        are trained one after the other in any case but on a cluster.
+        are trained one after the other in any case but on a cluster, and so are those at full scale
+        on other data than MNIST, which a cluster does not take.
 
         Parameters
         ----------
@@ -79,7 +81,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
             When there is a cluster and it cannot train. At full scale, the runs that finished
             before are recorded.
         """
-        scale = scale or _scale_for(self.name)
+        scale = scale or _scale_for(self.title)
         if scale not in data.SCALES:
             raise ValueError(f"scale={scale!r}; allowed are {', '.join(map(repr, data.SCALES))}")
         required = self.requirements()
@@ -94,7 +96,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
             seeds = [(seed + shift) % 2**32 for seed in self.seeds_at(scale)]
             wanted = [(arm, seed) for seed in seeds for arm in self.arms_at(scale)]
             done = {(run["arm"], run["seed"]): run for run in self._train(scale, wanted)}
-            quick = table([done[run] for run in wanted], self.name, scale)
+            quick = table([done[run] for run in wanted], self.title, scale)
         return Result(self, quick, Recorded(required))
 
     def _record_missing(self, required: Requirements) -> None:
@@ -102,7 +104,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         missing = [run for run in required.runs.values() if run not in done]
         for record in self._train("full", missing):
             parts = required.fingerprints[record["arm"]]
-            required.file.append({"experiment": self.name, **record, "fingerprint": parts})
+            required.file.append({"experiment": self.title, **record, "fingerprint": parts})
 
     def recorded(self) -> "Recorded":
         """Read the full-scale runs that match the experiment as it is defined now."""
@@ -112,8 +114,9 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         """Say what a full-scale record must match to count."""
         seeds = self.seeds.at("full") if isinstance(self.seeds, ByScale) else self.seeds
         staged = (seeds.pilot, seeds.cap) if isinstance(seeds, Stein) else ()
-        return Requirements(self.name, self.seeds_at("full"), self.fingerprints("full"), *staged)
+        return Requirements(self.title, self.seeds_at("full"), self.fingerprints("full"), *staged)
 
+    @checked
     def fingerprints(self, scale: str) -> dict[str, dict[str, str]]:
         """Take the fingerprint of every arm at one scale.
 
@@ -135,7 +138,12 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         ValueError
             When Python cannot find the source of a function whose code counts.
         """
-        known = data.full_fingerprint() if scale == "full" else data.load_mnist(scale).fingerprint
+        if self.data is not None:
+            known = self.data.fingerprint(scale)
+        elif scale == "full":
+            known = data.full_fingerprint()
+        else:
+            known = data.load_mnist(scale).fingerprint
         prints = {}
         for name, arm in self.arms_at(scale).items():
             clear_session()
@@ -176,9 +184,10 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         """Train some runs, and yield the record of each as it finishes."""
         if not runs:
             return
-        data.load_mnist(scale)  # A missing file is one clear error here, before any job starts.
+        if self.data is None:
+            data.load_mnist(scale)  # A missing file is one clear error here, before any job starts.
         if scale == "full":
-            RecordFile.of(self.name).require_writable()
+            RecordFile.of(self.title).require_writable()
         arms = self.arms_at(scale)
         hashes = {}
         # Where the seconds of an epoch count, each run pays for its own tracing.
@@ -196,11 +205,12 @@ class Experiment(Spec):  # noqa: D101 (as its base)
                 trace_metrics=dict(self.trace_metrics),
                 artifacts=dict(self.artifacts) if scale == "full" else {},
                 build_hash=hashes.get(arm),
+                data=self.data,
             )
             for arm, seed in runs
         ]
         with (
-            progress_bar(len(jobs), f"{self.name} ({scale})") as bar,
+            progress_bar(len(jobs), f"{self.title} ({scale})") as bar,
             contextlib.closing(_finished(jobs, scale, self.exclusive)) as finished,
         ):
             for record in finished:
@@ -210,12 +220,19 @@ class Experiment(Spec):  # noqa: D101 (as its base)
 
 def _finished(jobs: list[Job], scale: str, exclusive: bool) -> Iterator[dict]:
     """Train where joblib or the cluster says, and yield each record as it is there."""
-    calls = [(str(job), (job,)) for job in jobs]
+    calls, other = [(str(job), (job,)) for job in jobs], jobs[0].data
     with dask.client() as client:
+        if client is not None and other is not None:
+            raise dask.ClusterError(
+                f"data={other!r}: a cluster's workers have MNIST alone; allowed is to train on "
+                "other data on this machine, without MNIST_SCHEDULER and joblib's backend 'dask'"
+            )
         if client is not None:
             yield from dask.train(client, train, calls, data.load_mnist(scale))
             return
-        processes = 1 if exclusive else _processes(scale, len(jobs))
+        # Where several train, each of their runs would carry all the images to its process.
+        alone = exclusive or (scale == "full" and other is not None)
+        processes = 1 if alone else _processes(scale, len(jobs))
         if scale == "full" and processes > 1:
             yield from local.train(processes, train, calls, data.load_mnist(scale))
         elif scale == "full":
@@ -385,15 +402,17 @@ class Result:
     def label(self) -> str:
         """What `best` ran, such as ``recorded runs: 60,000 images, 1 epoch, 5 seeds``."""
         kind = "quick runs" if self.best is self.quick else "recorded runs"
-        return f"{kind}: {describe_runs(self.best)}"
+        other = self.experiment.data
+        return f"{kind}{f' on {other.name}' if other else ''}: {describe_runs(self.best)}"
 
-    def verdict(self, claim: str, *others: "Result") -> claims.Settlement:
+    @checked
+    def verdict(self, claim: "str | claims.Claim", *others: "Result") -> claims.Settlement:
         """Judge a claim by these runs.
 
         Parameters
         ----------
-        claim : str
-            Its id in the ledger.
+        claim : str or utils.evidence.Claim
+            Its id in the ledger, or a claim that is in none, from `utils.evidence.read_claim`.
         *others : Result
             Results of further experiments that the claim rests on.
 
@@ -401,6 +420,13 @@ class Result:
         -------
         utils.evidence.claims.Settlement
             At the end of a cell it shows itself as a table.
+
+        Raises
+        ------
+        KeyError
+            When the ledger has no such claim.
+        ValueError
+            When the results are of different data, and the claim does not say which it means.
         """
         results = (self, *others)
         quick = [each.quick for each in results if each.quick is not None]
@@ -411,13 +437,14 @@ class Result:
             full=pd.concat(full) if full else None,
         )
 
-    def expect(self, claim: str, verdict: str, *others: "Result") -> None:
+    @checked
+    def expect(self, claim: "str | claims.Claim", verdict: str, *others: "Result") -> None:
         """Insist on the verdict that a text leans on, so that words cannot outlive it.
 
         Parameters
         ----------
-        claim : str
-            Its id in the ledger.
+        claim : str or utils.evidence.Claim
+            As for `verdict`.
         verdict : str
             How the recorded runs decide, such as ``"supported"``, or the same with the number of
             parts, such as ``"holds in part, 2 of 3 parts supported"``. Where they are not complete,
@@ -437,12 +464,13 @@ class Result:
         settled = self.verdict(claim, *others)
         decided, words = settled.verdict("full"), settled.summary("full")
         if decided is not None and verdict not in (str(decided), words):
-            raise AssertionError(f"claim {claim}: the text says {verdict}, the runs {words}")
+            name = settled.claim.id
+            raise AssertionError(f"claim {name}: the text says {verdict}, the runs {words}")
 
     def __repr__(self) -> str:
-        lines = [f"{self.experiment.name}, full scale: {self.recorded!r}"]
+        lines = [f"{self.experiment.title}, full scale: {self.recorded!r}"]
         if self.quick is not None:
-            lines.insert(0, f"{self.experiment.name}, quick runs: {describe_runs(self.quick)}.")
+            lines.insert(0, f"{self.experiment.title}, quick runs: {describe_runs(self.quick)}.")
         return "\n".join(lines)
 
     def _repr_mimebundle_(self, include=None, exclude=None):

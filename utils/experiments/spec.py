@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from utils import data
+from utils.evidence.records import check_name
 from utils.evidence.table import LEADING
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class ByScale(NamedTuple):
 
     def at(self, scale: str):
         """Return the setting at one scale, ``"quick"`` or ``"full"``."""
-        return getattr(self, scale)
+        return getattr(self, _checked_scale(scale))
 
 
 def by_scale(quick, full) -> ByScale:
@@ -216,12 +217,16 @@ trace_every : as in `Fit`
     exclusive : bool
         True when the seconds of its runs are what it is about: on one machine they are trained one
         after the other, also where those of other experiments are trained several at a time.
+    data : utils.data.Dataset, optional
+        The images in the place of MNIST, from `utils.data.from_arrays` or `utils.data.from_npz`.
 
     Raises
     ------
     ValueError
         When one of them is not as above; a seed used twice is refused, and so is a metric with the
         name of another column.
+    TypeError
+        When `data` is something else.
     """
 
     name: str
@@ -241,13 +246,16 @@ trace_every : as in `Fit`
     trace_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
     exclusive: bool = False
+    data: "data.Dataset | None" = None
 
     def __post_init__(self):
         """Check everything, at both scales."""
-        if not self.name or set(self.name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
-            raise ValueError(
-                f"name={self.name!r}; allowed are lower-case letters, digits and hyphens"
+        if self.data is not None and not isinstance(self.data, data.Dataset):
+            raise TypeError(
+                f"data={self.data!r}; allowed are None, for MNIST, and what "
+                "utils.data.from_arrays or utils.data.from_npz returns"
             )
+        check_name(self.name, "name")
         for scale in data.SCALES:
             self.seeds_at(scale)
             for arm in self.arms_at(scale):
@@ -268,6 +276,11 @@ trace_every : as in `Fit`
         for column in columns:
             if columns.count(column) > 1:
                 raise ValueError(f"metrics: {column!r} is the name of two of them")
+
+    @property
+    def title(self) -> str:
+        """Its name in tables and records: with ``@`` and that of the data, where not MNIST's."""
+        return f"{self.name}@{self.data.name}" if self.data else self.name
 
     def arms_at(self, scale: str) -> dict[str, Arm]:
         """Return the arms at one scale, checked."""
@@ -329,7 +342,14 @@ trace_every : as in `Fit`
         return (self.arms_at(scale)[arm].fit or own).at(scale)
 
 
+def _checked_scale(scale: str) -> str:
+    if not isinstance(scale, str) or scale not in data.SCALES:
+        raise ValueError(f"scale={scale!r}; allowed are {', '.join(map(repr, data.SCALES))}")
+    return scale
+
+
 def _at(value, scale: str):
+    _checked_scale(scale)
     return value.at(scale) if isinstance(value, ByScale) else value
 
 

@@ -20,14 +20,15 @@ import psutil
 from joblib.externals.loky import process_executor
 
 from utils import data
+from utils.checked import checked
 from utils.evidence import artifacts
 from utils.experiments import fitting, traced
 from utils.experiments.quiet_keras import keras, tf
 from utils.experiments.spec import Arm, Fit, RunError
 
-# How a run is trained, here and by `MNIST.split`, is in no fingerprint. Whoever changes it
-# so that the same experiment gives other numbers raises this, and no older record counts; then
-# `python tests/test_protocol.py` renews the small run that the tests train again.
+# How a run is trained, here and by `MNIST.split` or `Dataset.split`, is in no fingerprint. Whoever
+# changes it so that the same experiment gives other numbers raises this, and no older record
+# counts; then `python tests/test_protocol.py` renews the small run that the tests train again.
 PROTOCOL = 1
 
 _TEST_BATCH = 1_000
@@ -56,6 +57,8 @@ class Job:
     build_hash : str, optional
         Of `traced.hash_of`; where it is given, the run may train a model that an earlier one
         traced.
+    data : utils.data.Dataset, optional
+        The images in the place of MNIST.
     """
 
     arm: Arm
@@ -68,6 +71,7 @@ class Job:
     trace_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
     build_hash: str | None = None
+    data: "data.Dataset | None" = None
 
     def __str__(self) -> str:
         return f"arm {self.name!r}, seed {self.seed}"
@@ -107,7 +111,10 @@ def train_all(jobs: list[Job]) -> list[dict]:
 
 def _train(job: Job) -> dict:
     _prepare_process()
-    split = data.load_mnist(job.scale).split(job.seed, job.fit.train_size)
+    if job.data is None:
+        split = data.load_mnist(job.scale).split(job.seed, job.fit.train_size)
+    else:
+        split = job.data.split(job.seed, job.fit.train_size, job.scale)
     if job.arm.prepare is not None:
         split = job.arm.prepare(split, np.random.default_rng(job.seed))
     split, held = fitting.hold_out(split, job.fit, job.seed)
@@ -115,6 +122,8 @@ def _train(job: Job) -> dict:
     keras.utils.set_random_seed(job.seed)
     with traced.watch_draws() as draws:
         built = build(job.arm)
+    if job.data is not None:
+        _check_input(built, split, job.data.name)
     built.jit_compile = False  # Compiling for XLA makes training on a CPU many times slower.
     fitting.set_schedule(built, job.fit, len(split.x_train))
     if job.scale == "full" and job.fit.trace_every is None and not job.history_metrics:
@@ -137,7 +146,8 @@ def _train(job: Job) -> dict:
         name: artifacts.pack(name, artifact(model, split))
         for name, artifact in job.artifacts.items()
     }
-    correct = _correct(model, split) if job.scale == "full" else None
+    classes = job.data.classes if job.data else 10
+    correct = _correct(model, split, classes) if job.scale == "full" else None
     lease.give_back()
     return {
         "arm": job.name,
@@ -160,7 +170,18 @@ def _train(job: Job) -> dict:
         **({"kept": packed} if packed else {}),
         **({"trace": trace.rows} if trace else {}),
         **({"correct": correct} if correct else {}),
+        **({"data": {"name": job.data.name, "hash": job.data.hash}} if job.data else {}),
     }
+
+
+def _check_input(model: keras.Model, split: data.Split, name: str) -> None:
+    """Say in one line what Keras says in ten: a chapter's own networks take MNIST's images."""
+    taken, given = model.input_shape[1:], split.x_train.shape[1:]
+    if len(taken) != 3 or any(a not in (None, b) for a, b in zip(taken, given, strict=True)):
+        raise ValueError(
+            f"its model takes images of shape {taken}, and those of {name!r} have {given}; allowed "
+            f"is keras.Input({given})"
+        )
 
 
 def _fit(
@@ -231,9 +252,9 @@ def trace_table(rows: list) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("update")
 
 
-def _correct(model: keras.Model, split: data.Split) -> dict | None:
-    """Say of each test image whether its answer is right; None where there are no ten classes."""
-    if math.prod(model.output_shape[1:]) != 10:
+def _correct(model: keras.Model, split: data.Split, classes: int) -> dict | None:
+    """Say of each test image whether its answer is right; None where it has no such classes."""
+    if math.prod(model.output_shape[1:]) != classes:
         return None
     outputs = model.predict(split.x_test, batch_size=_TEST_BATCH, verbose=0)
     right = fitting.classes_of(outputs) == split.y_test
@@ -308,6 +329,7 @@ def clear_session() -> None:
         raise KeyboardInterrupt
 
 
+@checked
 def build(arm: Arm) -> keras.Model:
     """Build the model of an arm.
 

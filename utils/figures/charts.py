@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from utils.checked import checked, shown
+from utils.evidence.claims import Settlement
 from utils.evidence.statistics import Estimate
 from utils.evidence.table import evaluate
 from utils.figures.parts import (
@@ -45,6 +47,7 @@ from utils.figures.style import COLOURS, INK, say, show
 from utils.theory.arithmetic import layer_table
 
 
+@checked
 def compare(
     result,
     metrics: str | Iterable[str] | Mapping[str, str] = "test_accuracy",
@@ -150,8 +153,9 @@ def compare(
     finish(drawing, places, alt, head_of(title, label, kind))
 
 
+@checked
 def in_margins(
-    settlements: Iterable,
+    settlements: Iterable[Settlement],
     labels: Mapping[str, Sequence[str]] | None = None,
     *,
     alt: str | None = None,
@@ -215,6 +219,7 @@ def in_margins(
     )
 
 
+@checked
 def curves(
     result,
     metrics: str | Iterable[str] | Mapping[str, str] = "test_accuracy",
@@ -270,6 +275,7 @@ def curves(
     finish(drawing, places, alt, head_of(title, label, "mean and spread"))
 
 
+@checked
 def tradeoff(
     result,
     x: str | Mapping[str, float],
@@ -365,6 +371,7 @@ def tradeoff(
     finish(drawing, [place], alt, head_of(title, label, "runs and mean"))
 
 
+@checked
 def sweep(
     result,
     metrics: str | Mapping,
@@ -453,6 +460,8 @@ def sweep(
                     text = f"{text}, {word}" if len(names) > 1 else word
                 if places_:
                     panels.setdefault(axis.label, []).append((text, axis, places_))
+    if not panels:
+        raise ValueError(f"arms={arms!r} has none with runs; allowed is at least one")
     drawing, places = sheet(axes, len(panels), alt, (7, 3.1), ncols=len(panels))
     for number, (place, (text, lines)) in enumerate(zip(places, panels.items(), strict=True)):
         if baseline is not None or margin is not None:
@@ -482,6 +491,7 @@ def sweep(
     finish(drawing, places, alt, head_of(title, label, kind))
 
 
+@checked
 def cumulative(
     result,
     steps: Iterable[str] | Mapping[str, str],
@@ -550,6 +560,7 @@ def cumulative(
     finish(drawing, [place], alt, head_of(title, label, kind_of_interval(changes)))
 
 
+@checked
 def lines(
     x: Sequence,
     series: Mapping[str, Sequence[float]],
@@ -569,7 +580,7 @@ def lines(
     x : sequence of float or of str
         The places of all series; words stand below the axis, at equal distances.
     series : mapping of str to sequence of float
-        Name of each line and its values, one a place; NaN leaves a gap.
+        Name of each line and its values, one for each of these places; NaN leaves a hole.
     xlabel, ylabel : str
         Labels of the axes.
     alt, axes
@@ -584,8 +595,13 @@ def lines(
     Raises
     ------
     ValueError
-        When there are neither `alt` nor `axes`.
+        When there are neither `alt` nor `axes`, no places or no series, or `log` is not as above.
     """
+    if not len(x) or not series or log not in ("", "x", "y", "xy"):
+        raise ValueError(
+            f"x has {len(x)} entries, series {len(series)}, and log={shown(log)}; allowed are one "
+            "or more, and '', 'x', 'y', 'xy'"
+        )
     drawing, (place,) = sheet(axes, 1, alt, (6, 2.9))
     words = list(x) if isinstance(x[0], str) else None
     at = range(len(words)) if words else x
@@ -608,6 +624,7 @@ def lines(
         show(drawing, alt)
 
 
+@checked
 def intervals(
     axes: Axes,
     estimates: Mapping[str, Estimate],
@@ -635,12 +652,15 @@ def intervals(
     -----
     `compare` draws this from a result. An estimate from fewer than three runs has no interval.
     """
+    if not estimates:
+        raise ValueError("estimates is empty; allowed is at least one")
     if margin is not None:
         draw_band(axes, 0, (-margin * factor, margin * factor))
     rows = [(name, scaled(found, factor)) for name, found in estimates.items()]
     draw_rows(axes, rows, list(groups) or [""] * len(estimates))
 
 
+@checked
 def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=None) -> None:
     """Draw parameters and multiply-adds of networks, split into convolutions and dense layers.
 
@@ -657,6 +677,8 @@ def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=
         When there are neither `alt` nor two `axes`, or for a layer that
         `utils.theory.arithmetic.layer_table` does not know.
     """
+    if not models:
+        raise ValueError("models is empty; allowed is at least one")
     tables = [layer_table(model) for model in models.values()]
     size = (7, 0.9 + 0.35 * len(models))
     drawing, places = sheet(axes, 2, alt, size, ncols=2, sharey=True)
@@ -767,6 +789,8 @@ def _series(result, frame, arms, x) -> dict[str, dict[str, float]]:
             name: {arm: number for arm, number in members.items() if arm in ran}
             for name, members in arms.items()
         }
+    if not isinstance(arms, str):
+        raise TypeError(f"arms={shown(arms)}; allowed is a text or a mapping, with such metrics")
     parts = {"{series}": r"(?P<series>.+)", "{x}": r"(?P<x>[\d.,]*\d)", "{_}": r".+"}
     pattern = re.escape(arms)
     for part, expression in parts.items():

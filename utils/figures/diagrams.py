@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
+from utils.checked import checked
 from utils.figures.style import COLOURS, INK, figure
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
 
@@ -15,6 +16,7 @@ from utils.theory.arithmetic import output_size, padding_widths, transposed_outp
 _INPUT_COLOUR, _OUTPUT_COLOUR = COLOURS[:2]
 
 
+@checked
 def shape_walk(models: Mapping[str, object]) -> Figure:
     """Draw how the feature maps shrink and deepen on the way through one or several models.
 
@@ -30,6 +32,9 @@ def shape_walk(models: Mapping[str, object]) -> Figure:
         width grows with the number of channels. Layers that only change values (dropout,
         activations) are left out. Hand it to `show`.
     """
+    for name, model in models.items() or [("none", None)]:
+        if not hasattr(model, "input_shape"):
+            raise ValueError(f"models: {name!r}={model!r}; allowed are Keras's, one at least")
     walks = {name: _shapes(model) for name, model in models.items()}
     longest = max(map(len, walks.values()))
     # Names and sizes of many layers stand side by side only when each is broken in two lines.
@@ -78,6 +83,7 @@ def _shapes(model) -> list[tuple[str, tuple[int, ...]]]:
     return walk
 
 
+@checked
 def convolution_arithmetic(cases: Mapping[str, Mapping[str, object]], columns: int = 3) -> Figure:
     """Draw how a kernel's window leads from input cells to an output cell, one picture a case.
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from utils.checked import checked
 from utils.figures.style import IMAGE_MAP, SIGNED_MAP, figure, require_alt, show
 
 
+@checked
 def image(
     axes: Axes, pixels: np.ndarray, title: str = "", signed: bool = False, values: bool = False
 ) -> None:
@@ -100,6 +102,7 @@ def _font_size(axes: Axes, shape: tuple[int, int], letters: int) -> float:
     return float(np.clip(1.2 * cell / (0.62 * letters), 5, 9))
 
 
+@checked
 def image_grid(
     rows: Mapping[str, Sequence] | Sequence[Sequence],
     columns: Sequence[str] = (),

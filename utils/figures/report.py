@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from utils.checked import checked, shown
 from utils.evidence import claims
 from utils.figures.runs import FEWEST_FOR_INTERVAL, by_seed, estimate, minus
 
@@ -26,6 +27,7 @@ class _Number(float):
         return minus(super().__format__(spec))
 
 
+@checked
 def glue_texts(texts: Mapping[str, object]) -> None:
     """Keep texts for the prose, which reads them by ``{glue:text}``.
 
@@ -40,6 +42,7 @@ def glue_texts(texts: Mapping[str, object]) -> None:
         glue(key, str(text), display=False)
 
 
+@checked
 def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]] = {}) -> None:
     """Keep the verdicts on claims for the prose.
 
@@ -61,6 +64,11 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
     """
     texts = {}
     for name, settlement in settled.items():
+        if not isinstance(settlement, (str, claims.Settlement)):
+            raise TypeError(
+                f"settled[{name!r}]={shown(settlement)}; allowed is what `result.verdict` returns, "
+                "or the id of a claim"
+            )
         if isinstance(settlement, str):
             claim = claims.load_ledger()[settlement]
             if "exact" not in claim.kind:
@@ -95,6 +103,7 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
     glue_texts(texts)
 
 
+@checked
 def glue_numbers(
     result,
     numbers: Mapping[str, tuple | Callable],
@@ -139,6 +148,8 @@ def glue_numbers(
         raise ValueError(f"unit={unit!r}; allowed are {', '.join(map(repr, UNITS))}")
     if scale not in ("full", "quick", "both"):
         raise ValueError(f"scale={scale!r}; allowed are 'full', 'quick', 'both'")
+    if not hasattr(result, "recorded"):
+        raise TypeError(f"result={shown(result)}; allowed is what `Experiment.run` returns")
     frames = {
         "quick": result.quick,
         "full": result.recorded.frame if result.recorded.complete else None,

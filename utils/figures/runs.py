@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from utils.checked import checked, shown
 from utils.evidence import table
 from utils.evidence.claims import Comparison
 from utils.evidence.statistics import Estimate
@@ -85,6 +86,8 @@ def axes_of(metrics: str | Iterable[str] | Mapping[str, str]) -> list[Axis]:
     """List the metrics to draw; those without a label get the usual one, or their name."""
     if isinstance(metrics, str):
         metrics = [metrics]
+    if not len(metrics := metrics if isinstance(metrics, Mapping) else list(metrics)):
+        raise ValueError(f"metrics={metrics!r}; allowed is at least one")
     if not isinstance(metrics, Mapping):
         metrics = {metric: _LABELS.get(metric, metric.removeprefix("log2_")) for metric in metrics}
     return [Axis(metric, label) for metric, label in metrics.items()]
@@ -92,6 +95,10 @@ def axes_of(metrics: str | Iterable[str] | Mapping[str, str]) -> list[Axis]:
 
 def runs_of(result, label: str | None = None) -> tuple[pd.DataFrame, str]:
     """Return the runs that count of a result or table, and words for what ran."""
+    if not isinstance(result, pd.DataFrame) and not hasattr(result, "best"):
+        raise TypeError(
+            f"result={shown(result)}; allowed is what `Experiment.run` returns, or a table of runs"
+        )
     frame = result if isinstance(result, pd.DataFrame) else result.best
     if label is None and frame is result:
         kind = "recorded" if (frame["scale"] == "full").all() else "quick"
@@ -141,6 +148,7 @@ def check_arms(result, frame: pd.DataFrame, names: Iterable[str]) -> None:
         raise ValueError(f"arms {unknown} are not there; allowed are {sorted(known)}")
 
 
+@checked
 def estimate(
     frame: pd.DataFrame, metric: str, treatment: Arms, baseline: Arms | None = None
 ) -> Estimate:
@@ -171,6 +179,7 @@ def by_seed(
     return side(treatment) if baseline is None else side(treatment) - side(baseline)
 
 
+@checked
 def minus(text: str) -> str:
     """Write the sign of a number as a minus and not as a hyphen."""
     return text.replace("-", "−", 1) if text.startswith("-") else text

@@ -16,6 +16,9 @@ import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from utils.checked import checked
 
 # Text and axes are drawn in this grey, which is legible on white and on black alike; in the SVG
 # it becomes "the colour of the text around".
@@ -27,6 +30,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 SIGNED_MAP = "RdBu_r"
 IMAGE_MAP = "gray"
+
+_MOST_LETTERS, _MOST_INCHES = 1_000, 1_000
 
 _STYLE = {
     "figure.facecolor": "none",
@@ -60,6 +65,7 @@ _STYLE = {
 }
 
 
+@checked
 def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.ndarray]:
     """Make a figure in the house style.
 
@@ -77,6 +83,9 @@ def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.
     axes : numpy.ndarray of Axes
         Always an array with two dimensions, rows and columns.
     """
+    for name, value in (("width", width), ("height", height)):
+        if not 0 < value <= _MOST_INCHES:
+            raise ValueError(f"{name}={value!r}; allowed is above 0, up to {_MOST_INCHES} inches")
     # Global, because Matplotlib reads these settings when a line, text or legend is made: in a
     # context, what a chapter adds to the axes afterwards would have another style.
     mpl.rcParams.update(_STYLE)
@@ -90,12 +99,14 @@ def require_alt(alt: str | None) -> None:
         raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
 
 
+@checked
 def say(axes: Axes, words: str) -> None:
     """Add what is drawn into axes, in numbers, to what a screen reader says of the figure."""
     # The label of an artist is drawn in legends alone, and axes stand in none.
     axes.set_label(" ".join([axes.get_label(), *words.split()]).strip())
 
 
+@checked
 def show(figure: Figure, alt: str) -> None:
     """Show a figure below the cell.
 
@@ -127,6 +138,7 @@ def show(figure: Figure, alt: str) -> None:
     )
 
 
+@checked
 def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
     """Draw a figure as an SVG element that takes the colour of the text around it.
 
@@ -147,9 +159,15 @@ def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
     Raises
     ------
     ValueError
-        When `alt` says nothing.
+        When `alt` says nothing, or a text in the figure has more than 1,000 letters.
     """
     require_alt(alt)
+    longest = max((len(text.get_text()) for text in figure.findobj(Text)), default=0)
+    if longest > _MOST_LETTERS:
+        raise ValueError(
+            f"figure has a text of {longest:,} letters; allowed are {_MOST_LETTERS:,}, since each "
+            "of them is drawn"
+        )
     drawing = io.StringIO()
     with mpl.rc_context(_STYLE):
         # Laid out once: a second time would start from the first, and move it a little.

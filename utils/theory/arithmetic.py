@@ -20,7 +20,10 @@ from math import prod
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+
+from utils.checked import checked, shown
 
 if TYPE_CHECKING:
     import keras
@@ -35,6 +38,12 @@ def _whole(name, value, least=1):
     return int(value)
 
 
+def _truth(name, value):
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def _pair(name, value):
     sides = value if isinstance(value, (tuple, list)) else (value, value)
     if len(sides) != 2:
@@ -45,6 +54,20 @@ def _pair(name, value):
 def _effective_size(kernel, dilation):
     """Cells from a kernel's first weight to its last; k + (k - 1)(d - 1) in [1]_."""
     return _whole("dilation", dilation) * (_whole("kernel", kernel) - 1) + 1
+
+
+def _padding(value):
+    """Return a padding's name, or its widths before and after."""
+    if isinstance(value, str) and value in ("valid", "same", "full"):
+        return value
+    widths = value if isinstance(value, (tuple, list)) else (value, value)
+    whole = [isinstance(w, Integral) and not isinstance(w, bool) and w >= 0 for w in widths]
+    if len(widths) != 2 or not all(whole):
+        raise ValueError(
+            'padding must be "valid", "same", "full", a whole number of at least 0 '
+            f"or a pair (before, after) of them, got {value!r}"
+        )
+    return int(widths[0]), int(widths[1])
 
 
 # --- Output sizes -------------------------------------------------------------------------
@@ -102,19 +125,14 @@ def padding_widths(
         When a number or the padding is not as above.
     """
     effective = _effective_size(kernel, dilation)
+    padding = _padding(padding)
     if padding == "valid":
         return 0, 0
     if padding == "same":
         return same_padding(size, kernel, stride, dilation)
     if padding == "full":
         return effective - 1, effective - 1
-    widths = padding if isinstance(padding, (tuple, list)) else (padding, padding)
-    if len(widths) != 2 or not all(isinstance(w, Integral) and w >= 0 for w in widths):
-        raise ValueError(
-            'padding must be "valid", "same", "full", a whole number of at least 0 '
-            f"or a pair (before, after) of them, got {padding!r}"
-        )
-    return int(widths[0]), int(widths[1])
+    return padding
 
 
 def output_size(
@@ -143,7 +161,7 @@ def output_size(
         input.
     """
     _whole("size", size), _whole("stride", stride)
-    effective = _effective_size(kernel, dilation)
+    effective, padding = _effective_size(kernel, dilation), _padding(padding)
     if padding == "same":
         return -(-size // stride)
     padded = size + sum(padding_widths(size, kernel, stride, padding, dilation))
@@ -218,7 +236,7 @@ def transposed_output_size(
         padding nothing is left.
     """
     _whole("size", size), _whole("stride", stride)
-    effective = _effective_size(kernel, dilation)
+    effective, padding = _effective_size(kernel, dilation), _padding(padding)
     if output_padding is not None and _whole("output_padding", output_padding, 0) >= stride:
         raise ValueError(f"output_padding must be below stride={stride}, got {output_padding}")
     if padding == "same":
@@ -272,7 +290,9 @@ def conv_parameters(
         raise ValueError(
             f"groups must divide channels_in={channels_in} and filters={filters}, got {groups}"
         )
-    return filters * (prod(_pair("kernel", kernel)) * (channels_in // groups) + bool(bias))
+    return filters * (
+        prod(_pair("kernel", kernel)) * (channels_in // groups) + _truth("bias", bias)
+    )
 
 
 def dense_parameters(units_in: int, units: int, bias: bool = True) -> int:
@@ -295,7 +315,7 @@ def dense_parameters(units_in: int, units: int, bias: bool = True) -> int:
     ValueError
         When a number is not whole or below 1.
     """
-    return _whole("units", units) * (_whole("units_in", units_in) + bool(bias))
+    return _whole("units", units) * (_whole("units_in", units_in) + _truth("bias", bias))
 
 
 def batch_norm_parameters(channels: int) -> tuple[int, int]:
@@ -453,6 +473,7 @@ def _shape(tensor):
     return shape
 
 
+@checked
 def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.DataFrame:
     """Lay out a Keras model's shapes, parameters and multiply-adds, a row a layer.
 
@@ -490,6 +511,7 @@ def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.D
     return pd.DataFrame(rows, columns=columns)
 
 
+@checked
 def multiply_adds(model: keras.Model, known: dict[str, int] | None = None) -> int:
     """Count a Keras model's multiply-adds for one image.
 
@@ -559,6 +581,7 @@ class ReceptiveField:
     jump: int
     start: float
 
+    @checked
     def pixels(self, index: int = 0) -> tuple[int, int]:
         """Give the first and last pixel that one output sees, padding included.
 
@@ -576,6 +599,7 @@ class ReceptiveField:
         return round(first), round(first) + self.size - 1
 
 
+@checked
 def receptive_fields(
     layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
 ) -> dict[int | str, ReceptiveField]:
@@ -614,9 +638,11 @@ def receptive_fields(
     strides leave a border unused. Before that point padding is part of a field.
     Random augmentation, dropout and batch normalisation are taken as at inference.
     """
+    if axis not in (0, 1):
+        raise ValueError(f"axis must be 0 (height) or 1 (width), got {axis!r}")
+    if size is not None:
+        _whole("size", size)
     if hasattr(layers_or_model, "layers"):
-        if axis not in (0, 1):
-            raise ValueError(f"axis must be 0 (height) or 1 (width), got {axis!r}")
         calls = _calls(layers_or_model)
         shapes = [call.shape for call in calls if call.kind == "InputLayer"]
         if len(shapes) != 1 or len(shapes[0]) != 3:
@@ -626,11 +652,16 @@ def receptive_fields(
             sources = [views[source.name] for source in call.sources]
             views[call.name] = _view(call, sources, axis, shapes[0][axis])
         return {name: field for name, (field, _) in views.items()}
+    if not isinstance(layers_or_model, Sequence) or isinstance(layers_or_model, (str, bytes)):
+        raise TypeError(
+            f"layers_or_model={shown(layers_or_model)}; allowed are a list of tuples and a model"
+        )
     fields, field = {}, ReceptiveField(1, 1, 0.0)
     for index, layer in enumerate(layers_or_model):
         if not isinstance(layer, (tuple, list)) or not 1 <= len(layer) <= 4:
             raise ValueError(
-                f"layer {index} must be (kernel, stride, padding, dilation), got {layer!r}"
+                f"layers_or_model: layer {index} must be (kernel, stride, padding, dilation), "
+                f"got {layer!r}"
             )
         window = (*layer, *(1, "valid", 1)[len(layer) - 1 :])
         if size is None and window[2] == "same" and window[1] > 1:
@@ -641,6 +672,7 @@ def receptive_fields(
     return fields
 
 
+@checked
 def receptive_field(
     layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
 ) -> ReceptiveField:

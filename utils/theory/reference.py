@@ -22,10 +22,22 @@ References
 """
 
 from collections.abc import Sequence
+from math import prod
+from numbers import Real
 
 import numpy as np
 
-from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
+from utils.checked import checked
+from utils.theory.arithmetic import (
+    _pair,
+    _whole,
+    output_size,
+    padding_widths,
+    transposed_output_size,
+)
+
+# Along an axis, with padding: one window at a time, more would take for ever, and all memory.
+_MOST_CELLS = 10_000
 
 Padding = str | int | tuple[int, int]
 
@@ -41,10 +53,17 @@ def _windows(size, kernel, stride, padding, dilation):
     axes, widths = [], []
     for cells, taps in zip(size, kernel, strict=True):
         count = output_size(cells, taps, stride, padding, dilation)
+        width = padding_widths(cells, taps, stride, padding, dilation)
+        if cells + sum(width) > _MOST_CELLS:
+            raise ValueError(
+                f"size={cells}, kernel={taps}, stride={stride}, padding={padding!r} and "
+                f"dilation={dilation} need {cells + sum(width):,} cells along an axis; allowed are "
+                f"{_MOST_CELLS:,}"
+            )
         effective = dilation * (taps - 1) + 1
         starts = range(0, count * stride, stride)
         axes.append([slice(start, start + effective, dilation) for start in starts])
-        widths.append(padding_widths(cells, taps, stride, padding, dilation))
+        widths.append(width)
     rows, columns = axes
     windows = [(i, j, r, c) for i, r in enumerate(rows) for j, c in enumerate(columns)]
     return windows, (len(rows), len(columns)), widths
@@ -77,9 +96,33 @@ def _check(name, array, *shape):
 _ANY = (None, None, None, None)
 
 
+def _fitting(least=0, **arrays):
+    """Return arrays whose shapes fit together, each with so many axes at least, and with values."""
+    arrays = {
+        name: value if isinstance(value, Real) else np.asarray(value)
+        for name, value in arrays.items()
+    }
+    shapes = {name: np.shape(value) for name, value in arrays.items()}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        raise ValueError(f"{', '.join(shapes)} must have shapes that fit, got {shapes}") from None
+    for name, shape in shapes.items():
+        if len(shape) < least or (least and not shape[-1]):
+            raise ValueError(f"{name} must have a last axis with entries, got the shape {shape}")
+    return arrays.values()
+
+
+def _rate(value):
+    if not 0 <= value < 1:
+        raise ValueError(f"rate must be at least 0 and below 1, got {value!r}")
+    return value
+
+
 # --- Convolution --------------------------------------------------------------------------
 
 
+@checked
 def conv2d(
     x: np.ndarray,
     kernel: np.ndarray,
@@ -117,6 +160,8 @@ def conv2d(
     kernel = _check("kernel", kernel, *_ANY)
     x = _check("x", x, None, None, None, kernel.shape[2])
     windows, size, widths = _windows(x.shape[1:3], kernel.shape[:2], stride, padding, dilation)
+    if bias is not None:
+        bias = _check("bias", bias, kernel.shape[3])
     padded = _pad(x, widths)
     y = np.zeros((len(x), *size, kernel.shape[3]), x.dtype)
     for i, j, rows, columns in windows:
@@ -124,6 +169,7 @@ def conv2d(
     return y if bias is None else y + bias
 
 
+@checked
 def conv2d_input_gradient(
     dy: np.ndarray,
     kernel: np.ndarray,
@@ -158,7 +204,7 @@ def conv2d_input_gradient(
     -----
     Section 9.5 of [2]_, the gradient with respect to the input of a layer.
     """
-    kernel = _check("kernel", kernel, *_ANY)
+    kernel, size = _check("kernel", kernel, *_ANY), _pair("size", size)
     windows, shape, widths = _windows(size, kernel.shape[:2], stride, padding, dilation)
     dy = _check("dy", dy, None, *shape, kernel.shape[3])
     dx = _pad(np.zeros((len(dy), *size, kernel.shape[2]), dy.dtype), widths)
@@ -167,6 +213,7 @@ def conv2d_input_gradient(
     return _crop(dx, size, widths)
 
 
+@checked
 def conv2d_kernel_gradient(
     dy: np.ndarray,
     x: np.ndarray,
@@ -202,7 +249,7 @@ def conv2d_kernel_gradient(
     -----
     Section 9.5 of [2]_, the gradient with respect to the kernel.
     """
-    x = _check("x", x, *_ANY)
+    x, kernel_size = _check("x", x, *_ANY), _pair("kernel_size", kernel_size)
     windows, shape, widths = _windows(x.shape[1:3], kernel_size, stride, padding, dilation)
     dy = _check("dy", dy, len(x), *shape, None)
     padded = _pad(x, widths)
@@ -212,6 +259,7 @@ def conv2d_kernel_gradient(
     return dkernel, dy.sum(axis=(0, 1, 2))
 
 
+@checked
 def conv2d_transpose(
     x: np.ndarray,
     kernel: np.ndarray,
@@ -248,6 +296,8 @@ def conv2d_transpose(
     Section 4 of [1]_.
     """
     x, kernel = _check("x", x, *_ANY), _check("kernel", kernel, *_ANY)
+    if bias is not None:
+        bias = _check("bias", bias, kernel.shape[2])
     size = [
         transposed_output_size(cells, taps, stride, padding, dilation, output_padding)
         for cells, taps in zip(x.shape[1:3], kernel.shape[:2], strict=True)
@@ -256,6 +306,7 @@ def conv2d_transpose(
     return y if bias is None else y + bias
 
 
+@checked
 def conv_matrix(
     kernel: np.ndarray,
     size: tuple[int, int],
@@ -290,7 +341,7 @@ def conv_matrix(
     -----
     Section 4.1 of [1]_.
     """
-    kernel = _check("kernel", kernel, *_ANY)
+    kernel, size = _check("kernel", kernel, *_ANY), _pair("size", size)
     cells = size[0] * size[1] * kernel.shape[2]
     images = np.eye(cells, dtype=kernel.dtype).reshape(cells, *size, kernel.shape[2])
     return conv2d(images, kernel, None, stride, padding, dilation).reshape(cells, -1).T
@@ -302,10 +353,12 @@ def conv_matrix(
 def _pool_windows(x, pool, stride, padding):
     if padding not in ("valid", "same"):
         raise ValueError(f'padding must be "valid" or "same" for pooling, got {padding!r}')
+    pool = _whole("pool", pool)
     stride = pool if stride is None else stride
     return _windows(x.shape[1:3], (pool, pool), stride, padding, 1)
 
 
+@checked
 def max_pool(
     x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -344,6 +397,7 @@ def max_pool(
     return y
 
 
+@checked
 def max_pool_gradient(
     dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -385,6 +439,7 @@ def max_pool_gradient(
     return _crop(dx, x.shape[1:3], widths)
 
 
+@checked
 def average_pool(
     x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -418,6 +473,7 @@ def average_pool(
     return y
 
 
+@checked
 def average_pool_gradient(
     dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
@@ -455,6 +511,7 @@ def average_pool_gradient(
 # --- Activation, dropout, batch normalisation ---------------------------------------------
 
 
+@checked
 def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     """Keep what is positive and multiply the rest by `slope` (leaky ReLU if not 0).
 
@@ -473,9 +530,11 @@ def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     -----
     Section 6.3.1 of [2]_; leaky ReLU is that of [3]_.
     """
+    (x,) = _fitting(x=x)
     return np.where(x > 0, x, slope * x)
 
 
+@checked
 def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     """Take a gradient back through `relu`; at exactly 0 it is multiplied by `slope`.
 
@@ -495,9 +554,11 @@ def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarr
     -----
     At 0, where there is no derivative, the one from the left, as section 6.3 of [2]_ discusses.
     """
+    dy, x = _fitting(dy=dy, x=x)
     return np.where(x > 0, dy, slope * dy)
 
 
+@checked
 def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generator) -> np.ndarray:
     """Draw which values stay: True with the probability ``1 - rate``.
 
@@ -518,9 +579,13 @@ def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generat
     -----
     Section 4 of [4]_, where the probability of staying is called p.
     """
-    return rng.random(shape) >= rate
+    sides = [_whole("shape", side, 0) for side in ([shape] if np.ndim(shape) == 0 else shape)]
+    if prod(sides) > _MOST_CELLS**2:
+        raise ValueError(f"shape must have a product of at most {_MOST_CELLS**2:,}, got {shape!r}")
+    return rng.random(sides) >= _rate(rate)
 
 
+@checked
 def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     """Zero what the mask drops, and scale the rest by ``1 / (1 - rate)``.
 
@@ -549,11 +614,11 @@ def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     -----
     Section 4 of [4]_, which scales the weights at inference instead; the means are the same.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate must be at least 0 and below 1, got {rate!r}")
-    return np.where(mask, x / (1 - rate), np.zeros_like(x))
+    x, mask = _fitting(x=x, mask=mask)
+    return np.where(mask, x / (1 - _rate(rate)), np.zeros_like(x))
 
 
+@checked
 def batch_norm(
     x: np.ndarray,
     gamma: np.ndarray,
@@ -584,9 +649,13 @@ def batch_norm(
     -----
     Algorithm 1 of [5]_, for convolutions its section 3.2.
     """
+    x, gamma, beta, mean, variance = _fitting(
+        x=x, gamma=gamma, beta=beta, mean=mean, variance=variance
+    )
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
 
+@checked
 def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each channel's mean and variance (divided by N, not N - 1) over all other axes.
 
@@ -602,10 +671,12 @@ def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -----
     Algorithm 1 of [5]_.
     """
+    (x,) = _fitting(1, x=x)
     axes = tuple(range(np.ndim(x) - 1))
     return x.mean(axis=axes), x.var(axis=axes)
 
 
+@checked
 def moving_average(
     moving: np.ndarray | float, batch: np.ndarray | float, momentum: float = 0.99
 ) -> np.ndarray | float:
@@ -627,9 +698,11 @@ def moving_average(
     Keras's update: no bias correction, and the variance divided by N. Section 3.1 of [5]_ averages
     as well, over variances divided by N - 1.
     """
+    moving, batch = _fitting(moving=moving, batch=batch)
     return momentum * moving + (1 - momentum) * batch
 
 
+@checked
 def batch_norm_gradient(
     dy: np.ndarray, x: np.ndarray, gamma: np.ndarray, epsilon: float = 1e-3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -654,6 +727,8 @@ def batch_norm_gradient(
     -----
     The chain rule of section 3 of [5]_, gathered into one line.
     """
+    dy, x = _fitting(1, dy=dy, x=x)
+    gamma, _ = _fitting(gamma=gamma, x=x)
     axes = tuple(range(np.ndim(x) - 1))
     mean, variance = batch_moments(x)
     deviation = np.sqrt(variance + epsilon)
@@ -665,6 +740,7 @@ def batch_norm_gradient(
 # --- Softmax and losses, one value for each sample ----------------------------------------
 
 
+@checked
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn logits into probabilities along the last axis.
 
@@ -681,10 +757,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     -----
     Section 6.2.2.3 of [2]_; the largest logit is subtracted first, so that nothing overflows.
     """
+    (logits,) = _fitting(1, logits=logits)
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+@checked
 def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Take a gradient with respect to softmax's probabilities back to the logits.
 
@@ -701,9 +779,11 @@ def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     -----
     From ``dp_i / dz_j = p_i ((i == j) - p_j)``, the derivative of `softmax`.
     """
+    dp, probabilities = _fitting(1, dp=dp, probabilities=probabilities)
     return probabilities * (dp - (dp * probabilities).sum(axis=-1, keepdims=True))
 
 
+@checked
 def cross_entropy(
     target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
 ) -> np.ndarray:
@@ -730,10 +810,12 @@ def cross_entropy(
     -----
     Section 3.13 of [2]_, for discrete distributions; the clipping is that of [6]_.
     """
+    target, probabilities = _fitting(1, target=target, probabilities=probabilities)
     shares = probabilities / probabilities.sum(axis=-1, keepdims=True)
     return -(target * np.log(np.clip(shares, epsilon, 1 - epsilon))).sum(axis=-1)
 
 
+@checked
 def cross_entropy_gradient(
     target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
 ) -> np.ndarray:
@@ -755,6 +837,7 @@ def cross_entropy_gradient(
     -----
     The chain rule through the logarithm, the clipping and the division by the sum of [6]_.
     """
+    target, probabilities = _fitting(1, target=target, probabilities=probabilities)
     total = probabilities.sum(axis=-1, keepdims=True)
     shares = probabilities / total
     inside = (shares >= epsilon) & (shares <= 1 - epsilon)
@@ -762,6 +845,7 @@ def cross_entropy_gradient(
     return (slope - (slope * shares).sum(axis=-1, keepdims=True)) / total
 
 
+@checked
 def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Give the cross-entropy of ``softmax(logits)``, exact however large the logits are.
 
@@ -780,11 +864,13 @@ def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndar
     -----
     Section 6.2.2.3 of [2]_, where the logarithm undoes the exponential.
     """
+    target, logits = _fitting(1, target=target, logits=logits)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return -(target * log_probabilities).sum(axis=-1)
 
 
+@checked
 def cross_entropy_from_logits_gradient(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Give `cross_entropy_from_logits`'s gradient: what was predicted less what was wanted.
 
@@ -801,9 +887,11 @@ def cross_entropy_from_logits_gradient(target: np.ndarray, logits: np.ndarray) -
     -----
     The derivative of `cross_entropy_from_logits`, where a target sums to 1.
     """
+    target, logits = _fitting(1, target=target, logits=logits)
     return softmax(logits) - target
 
 
+@checked
 def squared_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     """Average the squared differences over the last axis, as Keras does.
 
@@ -820,9 +908,11 @@ def squared_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     -----
     The mean squared error of section 5.1.4 of [2]_, for a single sample.
     """
+    target, output = _fitting(1, target=target, output=output)
     return ((output - target) ** 2).mean(axis=-1)
 
 
+@checked
 def squared_error_gradient(target: np.ndarray, output: np.ndarray) -> np.ndarray:
     """Give `squared_error`'s gradient with respect to the output.
 
@@ -842,4 +932,5 @@ def squared_error_gradient(target: np.ndarray, output: np.ndarray) -> np.ndarray
     -----
     The derivative of `squared_error`.
     """
+    target, output = _fitting(1, target=target, output=output)
     return 2 * (output - target) / output.shape[-1]

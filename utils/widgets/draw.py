@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from utils import figures
+from utils.checked import checked, shown
 from utils.theory.reference import softmax
 from utils.widgets import page
 
 
+@checked
 def draw_a_digit(
     networks: Mapping[str, object],
     examples: Mapping[str, tuple[Sequence[int], np.ndarray]],
@@ -46,6 +48,7 @@ def draw_a_digit(
     page.show(markup, f"draw a digit: {alt}")
 
 
+@checked
 def draw_html(
     networks: Mapping[str, object],
     examples: Mapping[str, tuple[Sequence[int], np.ndarray]],
@@ -88,6 +91,7 @@ def draw_html(
     return page.whole("draw", "Draw a digit", data, drawn), alt
 
 
+@checked
 def described(model) -> dict:
     """Take a network apart into plain settings and one vector of weights.
 
@@ -108,10 +112,11 @@ def described(model) -> dict:
     ValueError
         When the shapes are others, or the page does not know a layer or one of its settings.
     """
-    if model.input_shape != (None, 28, 28, 1) or model.output_shape != (None, 10):
+    shapes = [getattr(model, f"{end}_shape", None) for end in ("input", "output")]
+    if shapes != [(None, 28, 28, 1), (None, 10)]:
         raise ValueError(
-            f"the network goes from {model.input_shape} to {model.output_shape}; allowed is "
-            "from (None, 28, 28, 1) to (None, 10)"
+            f"model={shown(model)} goes from {shapes[0]} to {shapes[1]}; allowed is from "
+            "(None, 28, 28, 1) to (None, 10)"
         )
     found = [_layer(each) for each in model.layers]
     if found[-1][0].get("kind") != "dense" or found[-1][0]["relu"]:

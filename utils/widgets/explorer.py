@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from utils import figures
+from utils.checked import checked, shown
 from utils.theory.arithmetic import output_size, padding_widths, transposed_output_size
 from utils.theory.reference import conv2d, conv2d_transpose
 from utils.widgets import page
@@ -79,12 +80,13 @@ def explorer(
         "dilation": dilation,
         "channels": channels,
         "filters": filters,
-        "transposed": bool(transposed),
+        "transposed": transposed,
     }
     markup, alt = explorer_html(settings, image, weights, bias)
     page.show(markup, f"explorer: {alt}")
 
 
+@checked
 def explorer_html(
     settings: Mapping[str, object], image=None, weights=None, bias=0.0
 ) -> tuple[str, str]:
@@ -127,6 +129,8 @@ def explorer_html(
 def _checked(settings):
     """Return the settings as plain Python values, in the order of `LIMITS`."""
     checked = {}
+    if missing := [*LIMITS.keys() - settings.keys(), *{"transposed"} - settings.keys()]:
+        raise ValueError(f"settings={shown(settings)}; allowed is one with {sorted(missing)}")
     for name, (least, most) in LIMITS.items():
         value = settings[name]
         if name == "padding" and isinstance(value, str) and value in ("valid", "same", "full"):
@@ -139,7 +143,10 @@ def _checked(settings):
                 f"{name}={value!r}; allowed is {words}a whole number from {least} to {most}"
             )
         checked[name] = int(value)
-    return checked | {"transposed": bool(settings["transposed"])}
+    transposed = settings["transposed"]
+    if not isinstance(transposed, (bool, np.bool_)):
+        raise ValueError(f"transposed={transposed!r}; allowed is True or False")
+    return checked | {"transposed": bool(transposed)}
 
 
 def numbers(settings: Mapping[str, object], image=None, weights=None, bias=0.0):

@@ -1,5 +1,6 @@
 """Controls that compute with the running kernel; on a page, prepared pictures in their place."""
 
+import contextlib
 import html
 import inspect
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 import ipywidgets
 from IPython.display import display
 
+from utils.checked import checked
 from utils.figures import to_svg
 from utils.widgets.slider import slider
 
@@ -16,6 +18,7 @@ from utils.widgets.slider import slider
 SETTING = "MNIST_LIVE"
 
 
+@checked
 def live(
     draw: Callable,
     controls: Mapping[str, object],
@@ -38,9 +41,10 @@ def live(
     controls : mapping of str to object
         For each argument, in their order, what ``ipywidgets.interactive`` makes a control from: a
         pair or triple of numbers (a range, and its step), a list or mapping of choices, a truth
-        value. Without further notice a control starts at the first choice, or at the lowest number.
+        value. What the first state leaves out starts at the first choice, or at the lowest number.
     states : mapping of str to mapping
-        Name of each prepared state and where it differs from how the controls start.
+        Name of each prepared state, and values of the controls. The first state is also where the
+        controls start; the others say only where they differ from that.
     label : str
         What the prepared states differ in; stands above the controls, too.
     button : str
@@ -49,8 +53,8 @@ def live(
     Raises
     ------
     ValueError
-        When there are no controls or fewer than two states, a state names what is no control, or
-        a control is made from what gives none.
+        When there are no controls or fewer than two states, a state has what is no control or what
+        no control can be set to, or a control is made from what gives none.
 
     Notes
     -----
@@ -58,13 +62,21 @@ def live(
     the picture, and the next change of a control draws again.
     """
     made = _controls(controls)
+    if len(states) < 2:
+        raise ValueError(f"states has {len(states)} entries; a page needs at least two")
     start = {name: control.value for name, control in made.items()}
     for state, values in states.items():
         unknown = sorted(set(values) - set(made))
         if unknown:
             raise ValueError(f"states[{state!r}] sets {unknown}; allowed are {list(made)}")
-    if len(states) < 2:
-        raise ValueError(f"states has {len(states)} entries; a page needs at least two")
+        for name, value in values.items():
+            if not _can_be(made[name], value):
+                raise ValueError(
+                    f"states[{state!r}] sets {name!r} to {value!r}; allowed is {controls[name]!r}"
+                )
+    start |= next(iter(states.values()))
+    for name, value in start.items():
+        made[name].value = value
     if os.environ.get(SETTING) == "0":
         slider([(name, *_last(draw, start | values)) for name, values in states.items()], label)
     else:
@@ -89,6 +101,14 @@ def _controls(controls: Mapping[str, object]) -> dict[str, ipywidgets.Widget]:
         control.style.description_width = "9em"
         made[name] = control
     return made
+
+
+def _can_be(control: ipywidgets.Widget, value: object) -> bool:
+    """Set a control, and tell whether it took the value: a slider moves it into its range."""
+    with contextlib.suppress(Exception):  # A list of choices refuses it, whatever it is.
+        control.value = value
+        return control.value == value
+    return False
 
 
 def _last(draw: Callable, values: Mapping[str, object]) -> tuple:

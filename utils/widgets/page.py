@@ -6,9 +6,14 @@ from pathlib import Path
 
 from IPython.display import display
 
+from utils.checked import checked
+
 _HERE = Path(__file__).parent
 
+KINDS = ("draw", "explorer", "question", "slider")
 
+
+@checked
 def whole(kind: str, label: str, state: object, content: str) -> str:
     """Write a widget as HTML that stands by itself.
 
@@ -28,15 +33,17 @@ def whole(kind: str, label: str, state: object, content: str) -> str:
     str
         The same for the same arguments.
     """
+    code = script(kind)
     style = (_HERE / f"{kind}.css").read_text("utf-8")
     packed = html.escape(json.dumps(state, separators=(",", ":")))
     return (
         f'<style>\n{style}</style><div class="{kind}" role="group" '
         f'aria-label="{html.escape(label)}" data-state="{packed}">{content}</div>'
-        f'<script type="module">{script(kind)}</script>'
+        f'<script type="module">{code}</script>'
     )
 
 
+@checked
 def script(kind: str) -> str:
     """Text between the tags of a widget's script, the same on every page.
 
@@ -49,10 +56,13 @@ def script(kind: str) -> str:
     -------
     str
     """
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}; allowed are {', '.join(map(repr, KINDS))}")
     parts = ((_HERE / f"{name}.js").read_text("utf-8") for name in ("common", kind))
     return "\n" + "\n".join(parts)
 
 
+@checked
 def show(markup: str, words: str) -> None:
     """Show a widget below the cell, and in words where no HTML is shown.
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from utils.checked import checked
 from utils.figures import to_svg
 from utils.widgets import page
 
 
+@checked
 def slider(states: Sequence[tuple[str, Figure, str]], label: str) -> None:
     """Show one of several figures below the cell, chosen by a slider or played one by one.
 

@@ -1,0 +1,161 @@
+"""The chapters of the course: their parts, titles and questions, and which of them needs which.
+
+The order and the parts come from ``_toc.yml``, the titles from the notebooks, and all else from
+``chapters/course.yml``.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from utils.paths import ROOT
+
+FIELDS = {"question", "needs", "objectives"}
+
+# Of the map, in units of its drawing: distances between rows, and where the titles begin.
+_ROW, _HEADING, _TITLES = 27, 30, 104
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One numbered chapter.
+
+    Attributes
+    ----------
+    name : str
+        Of its file, without folder and suffix.
+    number : int
+        Its number in the book, from 1.
+    part : str
+        Caption of its part of the book.
+    title, question : str
+        Its heading, and what it answers.
+    needs : tuple of str
+        Names of the chapters to read before it.
+    objectives : tuple of str
+        What a reader can do afterwards.
+    """
+
+    name: str
+    number: int
+    part: str
+    title: str
+    question: str
+    needs: tuple[str, ...]
+    objectives: tuple[str, ...]
+
+
+def chapters(source=ROOT):
+    """Read the numbered chapters in the order of the book.
+
+    Parameters
+    ----------
+    source : path
+        Folder that holds ``_toc.yml`` and ``chapters``.
+
+    Returns
+    -------
+    list of Chapter
+
+    Raises
+    ------
+    ValueError
+        When ``course.yml`` and ``_toc.yml`` name different chapters, an entry has other fields than
+        it should have, or a chapter needs one that does not come before it.
+    """
+    source = Path(source)
+    toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
+    parts = {
+        Path(entry["file"]).name: part["caption"]
+        for part in toc["parts"]
+        if part.get("numbered")
+        for entry in part["chapters"]
+    }
+    told = yaml.safe_load((source / "chapters" / "course.yml").read_text(encoding="utf-8"))
+    if set(told) != set(parts):
+        different = sorted(set(told) ^ set(parts))
+        raise ValueError(f"{different} are not in both; course.yml needs what _toc.yml numbers")
+    read = []
+    for name, part in parts.items():
+        entry = told[name]
+        if set(entry) != FIELDS:
+            raise ValueError(f"{name}: fields {sorted(entry)}; allowed are {sorted(FIELDS)}")
+        earlier = [chapter.name for chapter in read]
+        for needed in entry["needs"]:
+            if needed not in earlier:
+                raise ValueError(f"{name}: needs={needed!r}; allowed are {earlier}, before it")
+        lists = {field: tuple(entry[field]) for field in ("needs", "objectives")}
+        title = _title(source / "chapters" / f"{name}.ipynb")
+        read.append(Chapter(name, len(read) + 1, part, title, entry["question"], **lists))
+    return read
+
+
+def _title(path):
+    """Read the heading of a notebook."""
+    first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+    return "".join(first["source"]).splitlines()[0].removeprefix("# ")
+
+
+def map_html(listed):
+    """Draw which chapter needs which, as a list of titles with an arc for each need.
+
+    Parameters
+    ----------
+    listed : list of Chapter
+        From `chapters`.
+
+    Returns
+    -------
+    str
+        An SVG in the colour of the text around it, in which each title is a link.
+    """
+    headings, places, y, part = [], {}, 0, None
+    for chapter in listed:
+        if chapter.part != part:
+            part, y = chapter.part, y + _HEADING
+            headings.append((part, y - 8))
+        y += _ROW
+        places[chapter.name] = y - _ROW / 2
+    arcs = {
+        chapter.name: [_arc(places[needed], places[chapter.name]) for needed in chapter.needs]
+        for chapter in listed
+    }
+    return _template().module.map(listed, headings, places, arcs, y + 6, _TITLES)
+
+
+def _arc(start, end):
+    """Write the path from one row down to another: the farther they are apart, the wider."""
+    x, reach = _TITLES - 12, 10 + 0.25 * (end - start)
+    left = x - min(reach, 118)
+    return f"M{x} {start}C{left:.1f} {start} {left:.1f} {end} {x - 6} {end}"
+
+
+def objectives_html(listed):
+    """Write what each chapter asks, needs and teaches.
+
+    Parameters
+    ----------
+    listed : list of Chapter
+        From `chapters`.
+
+    Returns
+    -------
+    str
+        A definition list, the text alternative of the map.
+    """
+    return _template().module.objectives(listed, {chapter.name: chapter for chapter in listed})
+
+
+def _template():
+    loader = jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("course.html")

@@ -1,0 +1,160 @@
+"""What the pages of the book take from the ledger and the map of the course as they are built.
+
+The book's builder knows this module as a Sphinx extension (``_config.yml``). A page writes
+``{verdict-squares}`` for a drawing of all verdicts, ``{verdict-lines}`` for one line each,
+``{course-map}`` and ``{course-objectives}`` for what `utils.commands.course` reads, and
+
+.. code-block:: text
+
+    :::{finding} claim-id
+    :expect: refuted
+    :parts: supported, refuted
+    :number: 2
+    Text that is true as long as the verdicts are these.
+    :::
+
+for one result in large. ``expect`` names the verdicts under which the text is true, separated by
+`` or ``; ``parts``, if given, those of the judged parts; ``number`` which part is the number. When
+the ledger says anything else, the build fails: words do not outlive their verdict.
+
+Besides, the general index lists under each term of the glossary the pages that link to it.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+
+from utils.commands import course
+from utils.evidence import ledger, overview
+
+
+@functools.cache
+def _entries():
+    """Read the ledger once for all pages."""
+    return {entry.claim.id: entry for entry in ledger.entries()}
+
+
+def _raw(html):
+    return nodes.raw("", html, format="html")
+
+
+def squares():
+    """Draw all verdicts, in one row for each part of the book."""
+    parts = {}
+    for chapter in course.chapters():
+        parts.setdefault(chapter.part, []).append(chapter.name)
+    return overview.squares_html(list(_entries().values()), parts)
+
+
+def lines():
+    """Write all verdicts, one line each, by chapter."""
+    titles = {chapter.name: chapter.title for chapter in course.chapters()}
+    return overview.lines_html(list(_entries().values()), titles)
+
+
+# Those without content, each replaced by HTML.
+DRAWN = {
+    "verdict-squares": squares,
+    "verdict-lines": lines,
+    "course-map": lambda: course.map_html(course.chapters()),
+    "course-objectives": lambda: course.objectives_html(course.chapters()),
+}
+
+
+class _Drawn(Directive):
+    def run(self):
+        return [_raw(DRAWN[self.name]())]
+
+
+class Finding(Directive):
+    """One result in large, with words that hold under named verdicts alone."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec = {
+        "expect": directives.unchanged_required,
+        "parts": directives.unchanged_required,
+        "number": directives.positive_int,
+    }
+
+    def run(self):
+        """Check the verdicts, and write the number, the text and the links."""
+        entry = _entries().get(self.arguments[0])
+        if entry is None:
+            raise self.error(f"finding: {self.arguments[0]!r} is not in the ledger")
+        found = [entry.outcome, *(line.outcome for line in entry.judged)]
+        wanted = [self.options.get("expect", ""), *self.options.get("parts", "").split(",")]
+        if wanted[1:] == [""]:
+            wanted[1:] = found[1:]
+        fits = len(wanted) == len(found) and all(
+            outcome in map(str.strip, allowed.split(" or "))
+            for outcome, allowed in zip(found, wanted, strict=True)
+        )
+        if not fits:
+            raise self.error(
+                f"finding {entry.claim.id}: the text is for {wanted[0]!r} with parts "
+                f"{', '.join(wanted[1:])}; the ledger says {found[0]!r} with {', '.join(found[1:])}"
+            )
+        try:
+            head, foot = overview.finding_html(entry, self.options.get("number", 1))
+        except ValueError as error:
+            raise self.error(f"finding: {error}") from None
+        card = nodes.container(classes=["finding"])
+        card += _raw(head)
+        self.state.nested_parse(self.content, self.content_offset, card)
+        card += _raw(foot)
+        return [card]
+
+
+@functools.cache
+def _spellings(glossary):
+    """Read the terms of the glossary, by their lower case; a link may capitalise one."""
+    text = glossary.read_text(encoding="utf-8") if glossary.is_file() else ""
+    blocks = re.findall(r"```{glossary}\n(.*?)```", text, re.S)
+    return {term.lower(): term for block in blocks for term in re.findall(r"^\S.*", block, re.M)}
+
+
+def index_terms(source, doctree):
+    """Add to the general index, for each term, the page that links to it.
+
+    Parameters
+    ----------
+    source : path
+        Folder that holds ``chapters/glossary.md``.
+    doctree : docutils.nodes.document
+        Of one page, its references not yet resolved.
+    """
+    spellings = _spellings(Path(source) / "chapters" / "glossary.md")
+    title = next((node.astext() for node in doctree.findall(nodes.title)), "")
+    seen = set()
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        term = spellings.get(link.get("reftarget", "").lower())
+        if link.get("reftype") != "term" or term is None or term in seen:
+            continue
+        seen.add(term)
+        name = f"index-{nodes.make_id(term)}"
+        link.parent.insert(link.parent.index(link), nodes.target("", "", ids=[name]))
+        entry = ("single", f"{term}; {title}", name, "", None)
+        link.parent.insert(link.parent.index(link), addnodes.index(entries=[entry]))
+
+
+class _IndexTerms(SphinxTransform):
+    # Before Sphinx collects the entries of a page, and after all of its text has been read.
+    default_priority = 800
+
+    def apply(self):
+        index_terms(self.app.srcdir, self.document)
+
+
+def setup(app):
+    """Make the directives known; what an extension of Sphinx has to provide."""
+    for name in DRAWN:
+        app.add_directive(name, _Drawn)
+    app.add_directive("finding", Finding)
+    app.add_transform(_IndexTerms)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
