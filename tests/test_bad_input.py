@@ -1,8 +1,8 @@
 """What no function of `utils` takes: each is offered it, and has to refuse it in so many words.
 
 `CALLS` holds one good call of every function and method that a notebook, a command or another room
-may call. Each of its arguments is then replaced, one at a time, by what is of no kind at all, and by
-what is of the wrong kind, range, shape or size. A new public function fails here until it is in one
+may call. Each of its arguments is then replaced, one at a time, by what is of no kind at all, and
+by what is of the wrong kind, range, shape or size. A new public function fails here until it is in one
 of the tables below.
 """
 
@@ -23,7 +23,6 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import pandas as pd
 import pytest
 from helpers import record_of, runs_of
 from hypothesis import HealthCheck, given, settings
@@ -31,15 +30,11 @@ from hypothesis import strategies as st
 
 import utils
 from utils import data, figures
-from utils.commands import book, check, costs, notebooks, plan, policy
-from utils.evidence import artifacts, claims, ledger, records, stages, statistics, table
-from utils.evidence import export as ledger_export
+from utils.commands import notebooks, plan
+from utils.evidence import artifacts, claims, ledger, records, statistics
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.stored import Page
 from utils.experiments import Arm, Experiment, Fit, Result, by_scale, metrics, models
-from utils.experiments import fingerprint as prints
-from utils.experiments.backends import dask, local
-from utils.experiments.memory import peak_memory
 from utils.experiments.run import Recorded
 from utils.paths import ROOT
 
@@ -484,22 +479,23 @@ def drawn(n):
 
 # What other tests offer bad input to, and more than a table holds: processes, files, networks.
 ELSEWHERE = {
-    "commands.book.build": "test_book.py::test_whatever_is_broken_on_a_page_is_said_and_fails_the_build",
-    "commands.book.main": "test_bad_input.py::test_a_command_says_in_one_line_what_it_cannot_do",
-    "commands.check.main": "test_check.py::test_check_names_a_missing_requirements_file",
-    "commands.export.main": "test_bad_input.py::test_a_command_says_in_one_line_what_it_cannot_do",
-    "commands.notebooks.main": "test_bad_input.py::test_a_command_says_in_one_line_what_it_cannot_do",
-    "commands.notebooks.execute": "test_commands.py::test_a_failing_notebook_does_not_stop_the_next",
-    "commands.notebooks.store": "test_commands.py::test_a_half_written_notebook_leaves_the_old_one",
-    "data.source.find": "test_data.py::test_faulty_file",
-    "experiments.backends.dask.connect": "test_cluster.py",
-    "experiments.backends.dask.train": "test_cluster.py",
-    "experiments.backends.local.train": "test_processes.py",
-    "experiments.memory.peak_memory": "test_memory.py::test_batch_sizes_that_do_not_rise_are_refused",
-    "experiments.run.Experiment.run": "test_errors.py",
-    "experiments.fingerprint.plain": "test_fingerprint.py",
-    "experiments.training.train": "test_experiment.py::test_an_arm_that_fails_is_named_with_its_seed",
-    "figures.style.figure": "test_bad_input.py::test_what_a_figure_or_a_widget_holds_is_checked",
+    "commands.book.build": "book: whatever_is_broken_on_a_page_is_said_and_fails_the_build",
+    "commands.book.main": "bad_input: a_command_says_what_it_cannot_do",
+    "commands.check.main": "check: check_names_a_missing_requirements_file",
+    "commands.export.main": "bad_input: a_command_says_what_it_cannot_do",
+    "commands.notebooks.main": "bad_input: a_command_says_what_it_cannot_do",
+    "commands.notebooks.execute": "commands: a_failing_notebook_does_not_stop_the_next",
+    "commands.notebooks.store": "commands: a_half_written_notebook_leaves_the_old_one",
+    "data.source.find": "data: faulty_file",
+    "experiments.backends.dask.connect": "cluster: ",
+    "experiments.backends.dask.train": "cluster: ",
+    "experiments.backends.local.train": "processes: ",
+    "experiments.memory.peak_memory": "memory: batch_sizes_that_do_not_rise_are_refused",
+    "experiments.run.Experiment.run": "errors: ",
+    "experiments.fingerprint.plain": "fingerprint: ",
+    "experiments.training.train": "experiment: an_arm_that_fails_is_named_with_its_seed",
+    "figures.style.figure": "bad_input: what_a_figure_or_a_widget_holds_is_checked",
+    "experiments.backends.local.whole_from_1": "bad_input: a_command_says_what_it_cannot_do",
 }
 
 # Their code is part of the fingerprints of recorded runs: to check more would make these stale.
@@ -601,9 +597,9 @@ def test_every_function_that_others_call_has_its_bad_input():
 
 @pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
 def test_a_test_that_stands_elsewhere_is_there(place):
-    file, _, name = place.partition("::")
-    text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-    assert f"def {name or 'test_'}" in text
+    file, _, name = place.partition(": ")
+    text = (ROOT / "tests" / f"test_{file}.py").read_text(encoding="utf-8")
+    assert f"def test_{name}" in text
 
 
 # ---- what is offered ----------------------------------------------------------------------------
@@ -663,7 +659,7 @@ def complaint(name, argument, value):
         known = (
             isinstance(error, (*ALLOWED, KeyError, OSError)) and type(error) is not RecursionError
         )
-        # A file is named, and so is a field that is missing; a cache looks before the function does.
+        # A file is named, and so is a field that is missing; a cache looks first.
         named |= isinstance(error, OSError) and error.filename is not None
         named |= isinstance(error, KeyError) and "KeyError" in (function.__doc__ or "")
         named |= "unhashable" in said and hasattr(function, "cache_clear")
@@ -686,7 +682,7 @@ def alone(monkeypatch, tmp_path):
 
 @pytest.fixture
 def little_memory():
-    """Let this process have two more gigabytes: a number that asks for more is an error, at once."""
+    """Let this process have two more gigabytes: a number that asks for more is an error."""
     usual = resource.getrlimit(resource.RLIMIT_DATA)
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     used = next((int(line.split()[1]) for line in lines if line.startswith("VmData")), 0)
@@ -786,7 +782,7 @@ def test_a_name_that_is_markup_stays_a_name():
         assert "<img" not in text and "<b>" not in text
 
 
-# ---- files ----------------------------------------------------------------------------------------
+# ---- files --------------------------------------------------------------------------------------
 
 BOMB = "\n".join(
     ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
@@ -870,7 +866,7 @@ def test_what_could_not_be_read_again_is_not_written(record):
     assert not file.path.exists()
 
 
-# ---- disks ----------------------------------------------------------------------------------------
+# ---- disks --------------------------------------------------------------------------------------
 
 
 def test_a_notebook_that_does_not_fit_on_the_disk_leaves_the_old_one(tmp_path):
@@ -935,7 +931,7 @@ def test_a_folder_without_permission_is_named_and_stays_as_it_was(tmp_path_facto
         assert list(folder.iterdir()) == []
 
 
-# ---- commands -------------------------------------------------------------------------------------
+# ---- commands -----------------------------------------------------------------------------------
 
 COMMANDS = [
     ("book", ["--source", "{}/nowhere"], "source='{}/nowhere'"),
@@ -960,9 +956,7 @@ COMMANDS = [
 @pytest.mark.parametrize(
     ("command", "arguments", "message"), COMMANDS, ids=[f"{c} {a[0]:.20}" for c, a, _ in COMMANDS]
 )
-def test_a_command_says_in_one_line_what_it_cannot_do(
-    command, arguments, message, tmp_path, capsys
-):
+def test_a_command_says_what_it_cannot_do(command, arguments, message, tmp_path, capsys):
     (tmp_path / "file").write_text("=== no requirement", encoding="utf-8")
     notebooks.store(nbformat.v4.new_notebook(), tmp_path / "good.ipynb")
     (tmp_path / "broken").mkdir()
