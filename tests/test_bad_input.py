@@ -2,8 +2,8 @@
 
 `CALLS` holds one good call of every function and method that a notebook, a command or another room
 may call. Each of its arguments is then replaced, one at a time, by what is of no kind at all, and
-by what is of the wrong kind, range, shape or size. A new public function fails here until it is in one
-of the tables below.
+by what is of the wrong kind, range, shape or size. A new public function fails here until it is in
+one of the tables below.
 """
 
 import ast
