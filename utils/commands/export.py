@@ -353,7 +353,10 @@ def main(arguments=None):
     parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
     parser.add_argument("--output", type=Path, help="folder to make _build/notebooks in")
     options = parser.parse_args(arguments)
-    return book.build(options.source, options.output)
+    try:
+        return book.build(options.source, options.output)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
