@@ -221,7 +221,7 @@ def small(tmp_path):
         if baseurl:
             config["html"]["baseurl"] = baseurl
         if repository:
-            config["repository"] = {"url": repository}
+            config["sphinx"]["config"]["html_theme_options"]["repository_url"] = repository
         (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
         first = v4.new_markdown_cell("# Two\n\n## A section\n\nText.")
         notebook = notebooks.tidy(v4.new_notebook(cells=[first, *cells]))

@@ -9,7 +9,7 @@ with solutions are also what the download button of a page leads to.
 Links lead to the published book where ``html.baseurl`` says its address, and else to the notebook
 of the other page, in the same folder.
 
-Where ``repository.url`` says the address of the repository, a notebook with code begins with a cell
+Where the theme's ``repository_url`` is set, a notebook with code begins with a cell
 that installs the course from there if it is not there yet, and its page has buttons that open it in
 Colab and on Binder, from the branch ``notebooks``. A page with ``notebook: false`` is not exported.
 
