@@ -453,5 +453,3 @@ def test_one_setting_gives_the_buttons_and_the_cell_that_installs_and_without_it
         "https://colab.research.google.com/github/someone/course/blob/notebooks/chapters/two.ipynb",
     ]
     assert launched(tmp_path, "one") == []
-    small(cell, repository="https://example.org/course.git")  # Builds, where nothing can be opened.
-    assert launched(tmp_path, "two") == []
