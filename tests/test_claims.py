@@ -63,7 +63,7 @@ def write(tmp_path):
     def write(*entries):
         path = tmp_path / "claims.yml"
         document = {"sources": {"S0": SOURCE, "S1": SOURCE}, "claims": list(entries)}
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(document))), encoding="utf-8")
         load_ledger.cache_clear()
         return path
 
@@ -177,11 +177,14 @@ REFUSED = [
 ]  # fmt: skip
 
 
+ALLOWED = r"expression=.*; allowed (is a text|are names of columns, numb)"
+
+
 @pytest.mark.parametrize("expression", REFUSED, ids=lambda it: repr(it)[:20])
 def test_a_metric_is_names_numbers_and_operators_alone(expression):
     frame = pd.DataFrame({name: [1.0] for name in "abcf"})
     for call in (lambda: evaluate(frame, expression), lambda: columns_of(expression)):
-        with pytest.raises(ValueError, match=r"expression=.*; allowed are names of columns, numb"):
+        with pytest.raises((TypeError, ValueError), match=ALLOWED):
             call()
 
 
