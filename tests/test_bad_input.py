@@ -275,7 +275,7 @@ CALLS = {
     "experiments.models.classifier": lambda: dict(classes=10, learning_rate=0.1),
     "experiments.models.deep": lambda: dict(learning_rate=0.1, between=tuple, behind=tuple),
     "experiments.models.pairs": lambda: dict(count=1),
-    "experiments.run.Experiment": lambda: dict(name="a", arms={"a": net}),
+    "experiments.spec.Spec": lambda: dict(name="a", arms={"a": net}),
     "experiments.run.Experiment.fingerprints": lambda: dict(
         self=result().experiment, scale="quick"
     ),
