@@ -222,6 +222,9 @@ def test_the_index_lists_each_page_once_under_a_term_in_the_spelling_of_the_glos
     ]
     anchors = {name for node in page.findall(nodes.target) for name in node["ids"]}
     assert {entry[2] for entry in entries} == anchors
+    glossary = nodes.section("", addnodes.glossary(), nodes.paragraph("", "", link("pooling")))
+    pages.index_terms(ROOT, glossary)
+    assert list(glossary.findall(addnodes.index)) == []
 
 
 # ---- in the built book ------------------------------------------------------------------------

@@ -40,7 +40,7 @@ WORDS = {
     r"\bby heart\b": "memorises",
     r"\btrained shortly\b|\btrainings\b": "trained briefly, training runs",
     r"\bpowers? of two\b": "a factor, such as 1.23 times",
-    r"\bwhere what stands\b|\bto take away\b": "Project layout, Downloads",
+    r"\bwhere what stands\b|# to take away\b": "Project layout, Downloads",
 }
 SHORT = {
     r"(?<!feature )\bmaps?\b": r"\bfeature maps?\b",

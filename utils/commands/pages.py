@@ -129,6 +129,8 @@ def index_terms(source, doctree):
     doctree : docutils.nodes.document
         Of one page, its references not yet resolved.
     """
+    if next(doctree.findall(addnodes.glossary), None) is not None:
+        return  # Each term leads there already.
     spellings = _spellings(Path(source) / "chapters" / "glossary.md")
     title = next((node.astext() for node in doctree.findall(nodes.title)), "")
     seen = set()
