@@ -7,6 +7,8 @@ import posixpath
 import pytest
 from sphinx.util.inventory import InventoryFile
 
+from utils.commands import docstrings
+
 ROOMS = ["data", "evidence", "experiments", "figures", "widgets"]
 
 
@@ -60,3 +62,9 @@ def test_every_function_of_the_theory_is_on_its_page(listed, module):
 def test_a_room_that_imports_when_asked_lists_what_it_gives(room):
     module = importlib.import_module(f"utils.{room}")
     assert {*module.__all__, "__all__", "__name__"} <= {*dir(module)}
+
+
+def test_references_become_a_list_and_what_points_to_them_its_numbers():
+    text = "A layer [2]_, [12]_.\n\nReferences\n----------\n.. [2] A. B.,\n   2016.\n.. [12] C."
+    said = docstrings.plain_references(text)
+    assert said == "A layer [2], [12].\n\n**References**\n\n2. A. B.,\n   2016.\n12. C."

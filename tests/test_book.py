@@ -1,5 +1,6 @@
 """The book builds without a warning, is whole, asks no other host, and its outputs are clean."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from utils.commands import book, notebooks
+from utils.evidence.records import RecordFile
 from utils.evidence.stored import OUTPUTS_KEY, outputs_hash
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -327,3 +329,145 @@ def test_settings_name_files_that_exist():
     named = [static / name for name in sphinx["html_css_files"] + sphinx["html_js_files"]]
     named += [static / sphinx["mathjax_path"], ROOT / settings["html"]["favicon"]]
     assert [str(path) for path in named if not path.is_file()] == []
+
+
+# ---- the same bytes, and nothing of whoever made them -----------------------------------------
+
+WITHIN_A_BUILD = """
+from utils import evidence, figures, widgets
+from utils.evidence import ledger
+drawing, axes = figures.figure(3, 2)
+axes[0, 0].plot([1, 2], [2, 1], label="a line")
+axes[0, 0].legend()
+figures.show(drawing, "A line that falls from two to one.")
+"""
+CELLS = [
+    WITHIN_A_BUILD,
+    "widgets.explorer(4, 2)",
+    "widgets.slider([(n, figures.figure(2, 1)[0], f'An empty figure called {n}') for n in 'ab'],"
+    " 'letter')",
+    "evidence.settle('max-or-mean')",
+    "sorted({'a', 'b', 'c'}), {name: len(name) for name in evidence.load_ledger()}",
+]
+
+
+@pytest.mark.kernel
+def test_a_notebook_that_is_run_twice_is_the_same_file(tmp_path, monkeypatch):
+    """All of the course's own, in the weekly job; one with a figure and widgets, in any."""
+    path = tmp_path / "a.ipynb"
+    cells = [nbformat.v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(CELLS)]
+    notebooks.store(nbformat.v4.new_notebook(cells=cells), path)
+    paths = [path]
+    if os.environ.get("NOTEBOOKS_TWICE") == "all":
+        paths += NOTEBOOKS
+    differ = []
+    for path in paths:
+        found = []
+        for seed in ("1", "2"):  # In which order a set is walked through.
+            monkeypatch.setenv("PYTHONHASHSEED", seed)
+            notebook = notebooks.tidy(*notebooks.execute(path, "quick"))
+            found.append(without_seconds(nbformat.writes(notebook)))
+        first, second = (text.splitlines() for text in found)
+        lines = [(a, b) for a, b in zip(first, second, strict=False) if a != b]
+        if lines or len(first) != len(second):
+            differ.append((path.name, lines[:3]))
+    assert differ == []
+
+
+def without_seconds(text):
+    """Leave out what a clock says: numbers before a unit of time, and what is computed of them."""
+    text = re.sub(r'"image/png": "[^"]*"', '"image/png": ""', text)
+    return re.sub(r"-?[\d.,]+(?=\s*(?:s|seconds?|ms|milliseconds?|minutes?)\b)", "0", text)
+
+
+@pytest.mark.browser
+def test_two_builds_give_the_same_pages(small, tmp_path_factory, capfd, monkeypatch):
+    """The whole book, in the weekly job."""
+    source = ROOT if os.environ.get("NOTEBOOKS_TWICE") == "all" else small
+    found = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        output = tmp_path_factory.mktemp("build")
+        assert book.build(source, output) == 0, capfd.readouterr()
+        files = (output / "_build" / "html", output / "_build" / "notebooks")
+        found.append(
+            {
+                path.relative_to(output).as_posix(): path.read_bytes()
+                for folder in files
+                for path in folder.rglob("*")
+                # Sphinx's own notes for its next build.
+                if path.is_file()
+                and path.name not in (".buildinfo", "environment.pickle")
+                and ".doctrees" not in path.parts
+            }
+        )
+    first, second = found
+    assert sorted(first) == sorted(second) and len(first) > 20
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def private():
+    """Words that tell who made something, and on which machine, as far as they tell anything."""
+    import getpass
+    import socket
+
+    usual = {"root", "user", "runner", "admin", "nobody", "localhost", "ubuntu", "debian"}
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # A user without a name.
+        name = ""
+    words = {name, socket.gethostname(), Path.home().name, str(Path.home()), str(ROOT)}
+    return sorted(word for word in words - usual if len(word) > 3)
+
+
+SECRETS = re.compile(
+    r"""
+    \b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|hf_[A-Za-z]{30,}|AKIA[0-9A-Z]{16})\b
+    | \b(?:sk|pk)-[A-Za-z0-9_-]{30,} | \bxox[abpr]-[\w-]{20,} | -----BEGIN\ [A-Z ]*PRIVATE\ KEY
+    | \beyJ[\w-]{20,}\.eyJ[\w-]{20,} | [?&](?:token|access_key|api_key)=\w{8,}
+    | (?<![\w.:/-])(?:/(?:home|Users|root|tmp|var|opt|work|mnt|private)/\w+ | [A-Z]:\\\\?Users\\)
+    | \b[\w.+-]+@(?!example\b)[\w-]+\.(?:com|org|net|edu|local|internal)\b
+    """,
+    re.X,
+)
+
+
+def told_by(text):
+    """Find tokens, paths of a machine, addresses, and the names of this one, but in pictures."""
+    text = re.sub(r'"image/png": "[^"]*"|base64,[\w+/=]*|"zlib": "[^"]*"', "", text)
+    found = {match[0] for match in SECRETS.finditer(text)}
+    return found | {word for word in private() if re.search(rf"\b{re.escape(word)}\b", text)}
+
+
+@pytest.mark.parametrize("folder", ["chapters", "chapters/results"])
+def test_no_notebook_and_no_record_tells_who_made_it_and_where(folder):
+    paths = [path for path in (ROOT / folder).iterdir() if path.is_file()]
+    assert len(paths) > 20
+    found = {path.name: told_by(path.read_text(encoding="utf-8")) for path in paths}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_of_a_machine_a_record_says_what_decides_about_its_numbers_and_no_more():
+    for path in (ROOT / "chapters" / "results").glob("*.jsonl"):
+        for record in RecordFile(path).read()[0]:
+            assert set(record["machine"]) <= {"processor", "cores", "threads", "onednn"}
+            assert set(record["versions"]) == {"python", "tensorflow", "keras", "numpy"}
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])  # A day, and no time of it.
+
+
+def test_no_page_tells_who_built_it_and_where(html):
+    paths = [*pages_of(html), *html.parent.glob("notebooks/*/*.ipynb"), html / "searchindex.js"]
+    found = {path.name: told_by(path.read_text(encoding="utf-8")) for path in paths}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("see /home/ada/course/a.py", "C:\\Users\\ada", "mail ada@lovelace.org", str(ROOT)),
+        *("ghp_" + "a1" * 18, "AKIA" + "ABCD1234" * 2, "-----BEGIN RSA PRIVATE KEY-----"),
+    ],
+)
+def test_what_tells_would_be_seen(text):
+    assert told_by(f"before {text} after")
+    assert not told_by("https://a.org/home/b, 10 ms, src/home/x, chapters/results, @glue")

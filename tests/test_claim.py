@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 from helpers import refused
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from utils.commands import claim
@@ -89,8 +89,7 @@ def test_the_notebook_keeps_the_rules_of_notebooks(checkout):
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     for cell in notebook.cells:
         lines = cell.source.splitlines()
-        assert cell.cell_type == "markdown" or len(lines) <= 30
-        assert max(map(len, lines)) <= 100
+        assert cell.cell_type == "markdown" or (len(lines) <= 30 and max(map(len, lines)) <= 90)
         assert "{{" not in cell.source and "{name}" not in cell.source
     # It was never stored, whatever it may look like.
     assert not Page.read(path).stored
@@ -111,6 +110,7 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_written(checkout, name):
 
 
 @given(st.text(max_size=45))
+@settings(deadline=None)
 def test_no_other_name_reaches_a_path(name):
     assume(not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 40)
     with refused("; allowed are lower-case letters", claim.ClaimError):
@@ -193,7 +193,7 @@ def test_the_command_says_what_is_wrong_without_a_traceback(capsys):
     assert "name='Mine'; allowed are" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         claim.main([])
-    assert "make claim NAME=" in capsys.readouterr().err
+    assert "it needs a name: make claim NAME=" in capsys.readouterr().err
 
 
 # A copy of the course, in which a claim is begun as an author begins it

@@ -61,6 +61,13 @@ ENTRY = {
 SOURCE = dict.fromkeys(("title", "author", "kind", "note", "cite"), "x")
 
 
+class Plain(yaml.SafeDumper):
+    """Writes what is there twice twice: the ledger has no aliases."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
 @pytest.fixture
 def write(tmp_path):
     """Write a ledger of these entries, and return its path."""
@@ -68,7 +75,7 @@ def write(tmp_path):
     def write(*entries):
         path = tmp_path / "claims.yml"
         document = {"sources": {"S0": SOURCE, "S1": SOURCE}, "claims": list(entries)}
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        path.write_text(yaml.dump(document, Dumper=Plain), encoding="utf-8")
         load_ledger.cache_clear()
         return path
 
@@ -178,7 +185,7 @@ def test_an_id_that_is_there_twice_is_refused(write):
 REFUSED = [
     "a + @data.os.system('touch it')", "__import__('os')", "a.b", "a[0]", "f(a)", "a ** 2", "a % 2",
     "a <= b", "a == b", "a < b < c", "a and b", "not a", "a if b else c", "lambda: a", "[a]", "'a'",
-    "a := b", "a; b", "1j * a", "True", "1", "", None, 3, "a\x00", "(" * 5_000 + "a" + ")" * 5_000,
+    "a := b", "a; b", "1j * a", "True", "1", "", "a\x00", "(" * 5_000 + "a" + ")" * 5_000,
 ]  # fmt: skip
 
 

@@ -623,7 +623,10 @@ def ledger(tmp_path, monkeypatch):
             "parts": [{**part, "place": "S0, 1st paragraph"} for part in parts],
         }  # fmt: skip
         path = tmp_path / "claims.yml"
-        path.write_text(yaml.safe_dump({"sources": {"S0": SOURCE}, "claims": [claim]}), "utf-8")
+        path.write_text(
+            yaml.safe_dump(json.loads(json.dumps({"sources": {"S0": SOURCE}, "claims": [claim]}))),
+            "utf-8",
+        )
         load.cache_clear()
         found = load(path)
         for module in (claims, stages):

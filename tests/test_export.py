@@ -221,7 +221,7 @@ def small(tmp_path):
         if baseurl:
             config["html"]["baseurl"] = baseurl
         if repository:
-            config["repository"] = {"url": repository}
+            config["sphinx"]["config"]["html_theme_options"]["repository_url"] = repository
         (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
         first = v4.new_markdown_cell("# Two\n\n## A section\n\nText.")
         notebook = notebooks.tidy(v4.new_notebook(cells=[first, *cells]))
@@ -473,5 +473,3 @@ def test_one_setting_gives_the_buttons_and_the_cell_that_installs_and_without_it
         "https://colab.research.google.com/github/someone/course/blob/notebooks/chapters/two.ipynb",
     ]
     assert launched(tmp_path, "one") == []
-    small(cell, repository="https://example.org/course.git")  # Builds, where nothing can be opened.
-    assert launched(tmp_path, "two") == []

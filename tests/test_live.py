@@ -1,7 +1,9 @@
 """Live controls: prepared states where outputs are stored, real controls in a real JupyterLab."""
 
+import re
 import sys
 import textwrap
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -82,6 +84,27 @@ def test_the_first_state_is_where_the_controls_and_the_other_states_start(stored
 def test_what_gives_no_controls_or_no_states_is_refused(controls, states, message):
     with refused(message):
         live(bar, controls, states, "bars")
+
+
+ROOT = Path(__file__).resolve().parent.parent
+WITHOUT = {
+    "claims": "the ledger has nothing to see at work",
+    "draw-a-digit": "the whole page is one interactive figure, which needs no kernel",
+    "your-own-claim": "the reader brings the experiment",
+}
+
+
+@pytest.mark.parametrize(
+    "chapter", sorted({path.stem for path in ROOT.glob("chapters/*.ipynb")} - set(WITHOUT))
+)
+def test_a_chapter_has_one_live_cell_in_its_section_see_it(chapter):
+    section, live_in = "", []
+    for cell in nbformat.read(ROOT / f"chapters/{chapter}.ipynb", as_version=4).cells:
+        if cell.cell_type == "markdown":
+            section = (re.findall("^## (.*)$", cell.source, re.MULTILINE) or [section])[-1]
+        else:
+            live_in += [section] * len(re.findall(r"\bwidgets\.live\(", cell.source))
+    assert live_in == ["See it"]
 
 
 CELLS = """

@@ -1,11 +1,15 @@
 """Questions: a reason for each answer, and a guess that is shown again beside its result."""
 
+import ast
+
+import nbformat
 import pytest
 import test_browser
 import test_widgets
 from helpers import refused
 
 from utils import widgets
+from utils.commands import book
 
 chromium = test_browser.chromium
 
@@ -101,3 +105,62 @@ MANY = [str(number) for number in range(27)]
 def test_what_is_no_question_is_refused(show, message):
     with refused(message):
         show()
+
+
+# What the chapters ask, by their source
+
+READ = {path.stem: nbformat.read(path, as_version=4).cells for path in book.notebooks()}
+SOURCES = {
+    name: cells
+    for name, cells in READ.items()
+    if any("## Predict" in cell.source.splitlines() for cell in cells)
+}
+
+
+def calls(cells, function):
+    """Find the calls of a function of `widgets`: number of the cell, call, tags of the cell."""
+    for number, cell in enumerate(cells):
+        source = cell.source if cell.cell_type == "code" else ""
+        for call in ast.walk(ast.parse(source)) if f"widgets.{function}(" in source else ():
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == f"widgets.{function}":
+                yield number, call, cell.metadata.get("tags", [])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_chapter_asks_three_questions_before_what_to_remember(name):
+    cells = SOURCES[name]
+    found = list(calls(cells, "quiz"))
+    assert len(found) == 3
+    first, last = found[0][0], found[-1][0]
+    assert cells[first - 1].source.endswith("## Check yourself")
+    assert cells[last + 1].source.startswith(("## What to remember", "## Exercise"))
+    assert last - first == 2, "one question a cell, and nothing between them"
+    assert all("hide-input" in tags for _, _, tags in found)
+    right = []
+    for _, call, _ in found:
+        answers = list(ast.literal_eval(call.args[1]))
+        [chosen] = [ast.literal_eval(word.value) for word in call.keywords if word.arg == "right"]
+        right.append(answers.index(chosen))
+        assert 3 <= len(answers) <= 4
+    assert len(set(right)) > 1, "the right answer is always at the same position"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_prediction_has_one_outcome_with_as_many_answers_further_down(name):
+    said = {}
+    for function in ("predict", "outcome"):
+        said[function] = {}
+        for number, call, tags in calls(SOURCES[name], function):
+            asked = ast.literal_eval(call.args[0])
+            assert asked not in said[function], f"{function} {asked!r} stands there twice"
+            assert "hide-input" in tags
+            said[function][asked] = number, len(call.args[2].elts)
+    assert said["predict"].keys() == said["outcome"].keys()
+    for asked, (number, answers) in said["predict"].items():
+        told, reasons = said["outcome"][asked]
+        assert number < told and answers == reasons, asked
+
+
+def test_the_chapters_that_ask_are_found():
+    assert len(SOURCES) >= 18
+    assert sum(len(list(calls(cells, "predict"))) for cells in SOURCES.values()) >= 8

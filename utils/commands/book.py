@@ -40,14 +40,20 @@ def pages(source: Path = ROOT) -> list[str]:
     ------
     FileNotFoundError
         If `source` holds no ``_toc.yml``.
+    ValueError
+        If that is no table of contents.
     """
     # Kept out of the module's top: what only needs ROOT should not import Sphinx.
-    from sphinx_external_toc.parsing import parse_toc_yaml
+    import yaml
+    from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
     toc = Path(source) / "_toc.yml"
     if not toc.is_file():
         raise FileNotFoundError(f"source={str(source)!r} holds no _toc.yml")
-    site_map = parse_toc_yaml(toc)
+    try:
+        site_map = parse_toc_yaml(toc)
+    except (MalformedError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"source={str(source)!r}: its _toc.yml is none ({error})") from error
     reading_order, waiting = [], [site_map.root.docname]
     while waiting:
         page = waiting.pop(0)
@@ -113,12 +119,18 @@ def build(source=ROOT, output=None, *, plain=False):
     int
         Exit status: 0 if there was no warning, every page exists, and `policy` knows each script.
 
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `pages`; nothing is built then.
+
     Notes
     -----
     Nothing is kept from an earlier build. A number that one page glues into another goes stale
     in an incremental build, and the page of a removed chapter would stay.
     """
     source = Path(source)
+    pages(source)  # What is no book is said before anything is taken away.
     html = Path(output or source) / "_build" / ("sphinx" if plain else "html")
     shutil.rmtree(html, ignore_errors=True)
     # The builder starts from this Python, whether or not its environment is active.
@@ -187,7 +199,10 @@ def main(arguments=None):
     parser.add_argument("--output", type=Path, help="folder to make _build/html in")
     parser.add_argument("--plain", action="store_true", help="with Sphinx alone, in _build/sphinx")
     options = parser.parse_args(arguments)
-    status = build(options.source, options.output, plain=options.plain)
+    try:
+        status = build(options.source, options.output, plain=options.plain)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     if status == 0:
         html = Path(options.output or options.source) / "_build"
         index = html / ("sphinx" if options.plain else "html") / "index.html"

@@ -293,8 +293,10 @@ def main(arguments=None) -> int:
         prog="python -m utils.commands.claim",
         description="Begin a claim: its entry in the ledger, a notebook that runs, and a test.",
     )
-    parser.add_argument("name", help="the claim's id, such as large-batches (make claim NAME=...)")
+    parser.add_argument("name", nargs="?", help="the claim's id, such as large-batches")
     name = parser.parse_args(arguments).name
+    if name is None:
+        parser.error("it needs a name: make claim NAME=large-batches")
     try:
         written = begin(name)
     except (ClaimError, OSError) as error:

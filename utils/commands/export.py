@@ -9,7 +9,7 @@ with solutions are also what the download button of a page leads to.
 Links lead to the published book where ``html.baseurl`` says its address, and else to the notebook
 of the other page, in the same folder.
 
-Where ``repository.url`` says the address of the repository, a notebook with code begins with a cell
+Where the theme's ``repository_url`` is set, a notebook with code begins with a cell
 that installs the course from there if it is not there yet, and its page has buttons that open it in
 Colab and on Binder, from the branch ``notebooks``. A page with ``notebook: false`` is not exported.
 
@@ -65,8 +65,8 @@ def install(address):
         return spec and [*(spec.submodule_search_locations or [spec.origin])]
 
     if find() is None:
-        package = f"convolution-tested @ git+{address}"
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, f"git+{address}"], check=True)
     found = find()
     if found is None:
         raise ImportError("the course was installed, but `utils` is not found: restart the kernel")
@@ -121,7 +121,7 @@ def setup(app):
 def _offer_to_launch(app, config):
     """Have the theme show its buttons where there is a repository; without one it would fail."""
     options = config.html_theme_options
-    if urlsplit(options.get("repository_url", "")).hostname in ("github.com", "gitlab.com"):
+    if options.get("repository_url"):
         options |= {"launch_buttons": _LAUNCH, "repository_branch": BRANCH}
 
 
@@ -353,7 +353,10 @@ def main(arguments=None):
     parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
     parser.add_argument("--output", type=Path, help="folder to make _build/notebooks in")
     options = parser.parse_args(arguments)
-    return book.build(options.source, options.output)
+    try:
+        return book.build(options.source, options.output)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

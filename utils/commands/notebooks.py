@@ -301,12 +301,12 @@ def main(arguments=None):
     if options.jobs and options.store:
         parser.error("--jobs does not go with --store: that trains at quick scale")
     for path in options.notebooks:
-        if path.suffix != ".ipynb" or not path.is_file():
-            parser.error(f"no notebook {str(path)!r} here")
         try:
+            if path.suffix != ".ipynb" or not path.is_file():
+                parser.error(f"no notebook {str(path)!r} here")
             Page.read(path)
-        except ValueError as error:
-            parser.error(str(error))
+        except (OSError, ValueError) as error:
+            parser.error(f"no notebook: {error}")
     scheduler = None if options.store else options.scheduler or os.environ.get("MNIST_SCHEDULER")
     if options.jobs and scheduler:
         parser.error(
@@ -331,9 +331,10 @@ def main(arguments=None):
 
 
 def _at_least_one(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed is a whole number from 1")
-    return int(text)
+    try:
+        return processes.whole_from_1(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _usual_jobs():

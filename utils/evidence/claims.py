@@ -612,7 +612,7 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     """
     try:
         document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise LedgerError(f"path={str(path)!r} is no ledger ({error})") from error
     _check_schema(document)
     claims: dict[str, Claim] = {}

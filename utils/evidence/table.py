@@ -121,7 +121,6 @@ def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
     return value(ast.parse(expression, mode="eval").body)
 
 
-@checked
 def columns_of(expression: str) -> tuple[str, ...]:
     """Check an expression for `evaluate`, without evaluating it.
 

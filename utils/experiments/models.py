@@ -108,7 +108,7 @@ def pairs(count: int) -> keras.Sequential:
     filters that the source gives for a larger image. From the third pair on the pooling is padded,
     so that 7 becomes 4 and not 3.
     """
-    if count not in (1, 2, 3, 4):
+    if not isinstance(count, int) or count not in (1, 2, 3, 4):
         raise ValueError(f"count={count!r}; allowed are 1, 2, 3 and 4")
     net = keras.Sequential([keras.Input((28, 28, 1))])
     for number, filters in enumerate((24, 48, 64, 128)[:count]):

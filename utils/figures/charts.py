@@ -374,8 +374,8 @@ def tradeoff(
 @checked
 def sweep(
     result,
-    metrics: str | Mapping,
-    arms: str | Mapping[str, Mapping[str, float]] | Iterable[str],
+    metrics: str | Iterable[str] | Mapping,
+    arms: str | Mapping[str, str] | Mapping[str, Mapping[str, float]] | Iterable[str],
     *,
     xlabel: str,
     x: str | None = None,

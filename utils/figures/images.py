@@ -1,7 +1,7 @@
 """Pictures of arrays: images, kernels, feature maps."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -104,11 +104,11 @@ def _font_size(axes: Axes, shape: tuple[int, int], letters: int) -> float:
 
 @checked
 def image_grid(
-    rows: Mapping[str, Sequence] | Sequence[Sequence],
+    rows: Mapping[str, Iterable] | Sequence[Iterable],
     columns: Sequence[str] = (),
     *,
     alt: str | None = None,
-    axes: np.ndarray | None = None,
+    axes=None,
     signed: bool = False,
     values: bool = False,
     shared: str | float = "all",

@@ -728,6 +728,8 @@ def batch_norm_gradient(
     The chain rule of section 3 of [5]_, gathered into one line.
     """
     dy, x = _fitting(1, dy=dy, x=x)
+    if dy.shape != x.shape:
+        raise ValueError(f"dy must have the shape of x, {x.shape}, got {dy.shape}")
     gamma, _ = _fitting(gamma=gamma, x=x)
     axes = tuple(range(np.ndim(x) - 1))
     mean, variance = batch_moments(x)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import joblib
 
 from utils import data
+from utils.checked import shown
 from utils.experiments.backends import worker
 
 
@@ -35,9 +36,32 @@ def wanted_jobs() -> int:
         When it is no whole number from 1.
     """
     said = os.environ.get("MNIST_JOBS", "1")
-    if not said.isdecimal() or int(said) < 1:
-        raise ValueError(f"MNIST_JOBS={said!r}; allowed is a whole number from 1")
-    return int(said)
+    try:
+        return whole_from_1(said)
+    except ValueError:
+        raise ValueError(f"MNIST_JOBS={shown(said)}; allowed is a whole number from 1") from None
+
+
+def whole_from_1(text: str) -> int:
+    """Read how many processes somebody wants.
+
+    Parameters
+    ----------
+    text : str
+        Digits of a number from 1; of at most nine, since none has more cores.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        When it is anything else.
+    """
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise ValueError(f"{shown(text)}: allowed is a whole number from 1")
+    return int(text)
 
 
 def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNIST) -> Iterator:
