@@ -185,7 +185,7 @@ def test_an_id_that_is_there_twice_is_refused(write):
 REFUSED = [
     "a + @data.os.system('touch it')", "__import__('os')", "a.b", "a[0]", "f(a)", "a ** 2", "a % 2",
     "a <= b", "a == b", "a < b < c", "a and b", "not a", "a if b else c", "lambda: a", "[a]", "'a'",
-    "a := b", "a; b", "1j * a", "True", "1", "", "a\x00", "(" * 5_000 + "a" + ")" * 5_000,
+    "a := b", "a; b", "1j * a", "True", "1", "", None, 3, "a\x00", "(" * 5_000 + "a" + ")" * 5_000,
 ]  # fmt: skip
 
 

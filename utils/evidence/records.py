@@ -34,7 +34,7 @@ class RecordError(RuntimeError):
     """A run could not be recorded."""
 
 
-def check_name(name: str, argument: str = "experiment") -> None:
+def check_name(name: str, argument: str = "experiment", *, on_data: bool = False) -> None:
     """Refuse what cannot be the name of an experiment.
 
     Parameters
@@ -43,13 +43,16 @@ def check_name(name: str, argument: str = "experiment") -> None:
         Lower-case letters, digits and hyphens.
     argument : str
         What it is called in the message.
+    on_data : bool
+        Whether the name of other data than MNIST may follow, behind an ``@``.
 
     Raises
     ------
     ValueError
         When it is anything else.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    parts = name.split("@", on_data) if isinstance(name, str) else [""]
+    if not all(map(_NAME.fullmatch, parts)):
         raise ValueError(
             f"{argument}={shown(name)}; allowed are lower-case letters, digits and hyphens"
         )
@@ -95,7 +98,7 @@ class Requirements:
         fits = wanted.keys() <= stored.keys() <= known.keys()
         if not fits or not all(isinstance(stored[name], known[name]) for name in stored):
             raise ValueError(f"stored={shown(stored)}; allowed is what `to_metadata` returns")
-        check_name(stored["experiment"])
+        check_name(stored["experiment"], on_data=True)
         return cls(**{**stored, "seeds": tuple(stored["seeds"])})
 
     def to_metadata(self) -> dict:
@@ -203,7 +206,7 @@ class RecordFile:
     @classmethod
     def of(cls, experiment: str) -> "RecordFile":
         """Return the file of an experiment, by its name."""
-        check_name(experiment)
+        check_name(experiment, on_data=True)
         name = f"{experiment}.jsonl"
         return cls(RESULTS / name, SHIPPED and SHIPPED / name)
 
