@@ -435,7 +435,6 @@ CALLS = {
     "commands.book.pages": lambda: dict(source=ROOT),
     "commands.book.notebooks": lambda: dict(source=ROOT),
     "commands.book.missing_pages": lambda: dict(source=ROOT, html=ROOT),
-    "commands.check.requirements": lambda: dict(path=ROOT / "requirements.txt"),
     "commands.costs.duration": lambda: dict(seconds=60.0),
     "commands.notebooks.notebook_of_claim": lambda: dict(claim="max-or-mean", source=ROOT),
     "commands.notebooks.tidy": lambda: dict(
