@@ -522,9 +522,9 @@ text(
     says=r"test_each_place_of_the_interval_has_its_verdict",
 )  # fmt: skip
 text(
-    "the best epoch counts", "utils/evidence/table.py",
+    "another epoch than the last counts", "utils/evidence/table.py",
     '["experiment", "scale", "arm", "seed"], sort=False)["epoch"].idxmax()',
-    '["experiment", "scale", "arm", "seed"], sort=False)[frame.columns[-1]].idxmax()',
+    '["experiment", "scale", "arm", "seed"], sort=False)["epoch"].idxmin()',
     of("evidence", "the_last_epoch_counts_and_not_the_best"),
     says=r"test_the_last_epoch_counts_and_not_the_best",
 )  # fmt: skip

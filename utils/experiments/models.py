@@ -14,7 +14,7 @@ _MOST_CLASSES = 10_000
 def classifier(
     *hidden: layers.Layer,
     classes: int = 10,
-    learning_rate: float = 0.002,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.002,
     shape: tuple[int, int, int] = (28, 28, 1),
 ):
     """Compile a network for MNIST, or for other images, from its hidden layers.
@@ -25,7 +25,7 @@ def classifier(
         The layers between the image and the last dense one; the last of them gives a vector.
     classes : int
         Outputs of the last dense layer, 2 to 10,000.
-    learning_rate : float
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
         Of the Adam optimizer, above 0.
     shape : tuple of int
         Height, width and channels of an image.
