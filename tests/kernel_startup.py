@@ -1,6 +1,7 @@
 """What every kernel under test runs first: its share of the cores, and whose warnings it shows.
 
-Its outputs are compared with stored ones, so it shows what is stored and no live controls.
+Its outputs are compared with stored ones, so it shows what is stored: no live controls, and no bar
+while it trains.
 
 Where notebooks are tested several at a time, each trains in as many processes as there are cores
 for it; to start further ones would take longer than they save.
@@ -17,6 +18,7 @@ def _install():
     import warnings
 
     os.environ.setdefault("MNIST_LIVE", "0")
+    os.environ.setdefault("MNIST_PROGRESS", "none")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         share = max(1, (os.cpu_count() or 1) // workers)

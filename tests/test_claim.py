@@ -219,7 +219,7 @@ def course(tmp_path_factory):
     return run
 
 
-def tested(course, *chosen):
+def pytest_in(course, *chosen):
     chosen = [f"tests/{name}" if name.endswith(".py") else name for name in chosen]
     return course("-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *chosen)
 
@@ -229,7 +229,7 @@ def test_the_author_is_told_what_is_next_and_what_to_fill_in(course):
         assert f"written: {path}" in course.said
     for command in ("make notebooks NOTEBOOK=chapters/my-claim.ipynb", "make results CLAIM=my-c"):
         assert command in course.said
-    status, said = tested(course, "test_claims.py", "-k", "fill_in")
+    status, said = pytest_in(course, "test_claims.py", "-k", "fill_in")
     assert status == 1
     for where in ("claims.yml", "my-claim.ipynb", "test_my_claim.py"):
         assert re.search(rf"{where}, line \d+: .*FILL IN: \w", said), said
@@ -240,7 +240,7 @@ def test_the_author_is_told_what_is_next_and_what_to_fill_in(course):
 def test_a_claim_that_was_begun_runs_is_accepted_and_only_asks_for_its_records(course):
     files = ("test_claims.py", "test_book.py", "test_recorded.py", "test_ledger.py")
     only = ("-m", "not (browser or training)", "-k", "my-claim or folder or section or entry")
-    status, said = tested(course, *files, *only)
+    status, said = pytest_in(course, *files, *only)
     assert status == 1
     failed = set(re.findall(r"^FAILED tests/(\S+)", said, re.M))
     assert failed and all("my-claim" in name for name in failed), said
@@ -250,7 +250,7 @@ def test_a_claim_that_was_begun_runs_is_accepted_and_only_asks_for_its_records(c
     assert status == 0, told
     page = Page.read(course.folder / "chapters" / "my-claim.ipynb")
     assert page.current and re.fullmatch(r"\d of 2 runs in the .*", page.quick["my-claim"])
-    status, said = tested(course, *files, *only)
+    status, said = pytest_in(course, *files, *only)
     failed = set(re.findall(r"^FAILED tests/(\S+)", said, re.M))
     assert failed == {
         "test_recorded.py::test_every_run_of_a_chapter_is_recorded_and_its_page_knows[my-claim]",
@@ -261,7 +261,7 @@ def test_a_claim_that_was_begun_runs_is_accepted_and_only_asks_for_its_records(c
 
 @pytest.mark.training
 def test_the_test_that_was_begun_sees_an_arm_that_differs_in_more(course):
-    assert tested(course, "test_my_claim.py")[0] == 0
+    assert pytest_in(course, "test_my_claim.py")[0] == 0
     path = course.folder / "chapters" / "my-claim.ipynb"
     notebook = path.read_text(encoding="utf-8")
     cells = json.loads(notebook)["cells"]
@@ -271,6 +271,6 @@ def test_the_test_that_was_begun_sees_an_arm_that_differs_in_more(course):
             more = "layers.Flatten(),\n        learning_rate=0.1,\n"
             cell["source"] = source.replace("layers.Flatten(),\n", more, 1)
     path.write_text(json.dumps({**json.loads(notebook), "cells": cells}), encoding="utf-8")
-    status, said = tested(course, "test_my_claim.py")
+    status, said = pytest_in(course, "test_my_claim.py")
     path.write_text(notebook, encoding="utf-8")
     assert status == 1 and "compile" in said

@@ -35,7 +35,7 @@ CELLS = {
 GREEN = {"a library warns", "a library blames its caller", "two workers share the cores"}
 
 
-def tested(folder, **environment):
+def under_test(folder, **environment):
     """Test the notebooks of a folder as those of the course, and return what pytest prints."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-n0"]
@@ -58,7 +58,7 @@ def outcomes(tmp_path_factory):
         for number, source in enumerate(CELLS.values(), 1)
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "warnings.ipynb")
-    done = tested(folder, PYTEST_XDIST_WORKER_COUNT="2")
+    done = under_test(folder, PYTEST_XDIST_WORKER_COUNT="2")
     said = re.findall(r"^(PASSED|FAILED) .*?::Cell (\d+)", done, re.M)
     by_number = {int(number): outcome for outcome, number in said}
     return {name: by_number[number] for number, name in enumerate(CELLS)}
@@ -82,7 +82,7 @@ def test_a_picture_that_its_cell_does_not_draw_turns_it_red(tmp_path):
         for number, png in enumerate((shown, other), 1)
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
-    said = tested(tmp_path)
+    said = under_test(tmp_path)
     assert "1 failed, 1 passed" in said
     assert re.search(r"Cell 1: Other outputs than are stored: picture 1 looks different", said)
 
@@ -96,4 +96,4 @@ def test_only_where_seeds_are_moved_may_a_result_say_so(tmp_path, seed, outcome)
         outputs=[nbformat.v4.new_output("stream", text="quick runs: 960 images, 2 seeds.\n")],
     )
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
-    assert f"1 {outcome}" in tested(tmp_path, MNIST_SEED=seed)
+    assert f"1 {outcome}" in under_test(tmp_path, MNIST_SEED=seed)

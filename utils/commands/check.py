@@ -17,7 +17,6 @@ from importlib import metadata
 from pathlib import Path
 
 import utils
-from utils.checked import checked
 from utils.paths import CHAPTERS, ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -27,7 +26,6 @@ OK, FAIL, ABSENT = "OK  ", "FAIL", "--  "
 INSTALL = "python -m pip install -r requirements.txt -c constraints.txt"
 
 
-@checked
 def requirements(path: Path | None) -> list:
     """Direct requirements of the course: those of `utils`, and those of a file.
 
@@ -98,7 +96,6 @@ def check_onednn():
     return OK, f"oneDNN {'off' if value == '0' else 'on'} (TF_ENABLE_ONEDNN_OPTS={value})"
 
 
-@checked
 def check_requirement(requirement):
     """Check that a package is installed in a version that its requirement allows.
 

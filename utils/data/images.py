@@ -257,7 +257,10 @@ def contrast(x, factor: float) -> np.ndarray:
 
 
 def _per_image(value, name: str, count: int) -> np.ndarray:
-    values = np.asarray(value)
+    try:
+        values = np.asarray(value)
+    except ValueError:  # Lists of several lengths.
+        values = np.array(None)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} is {value!r}; it must be whole numbers")
     if values.shape not in ((), (count,)):

@@ -488,7 +488,7 @@ class Settlement:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         name = f"<code>{self.claim.id}</code>"
-        if self.of_ledger or (self.data and self.claim.id in load_ledger()):
+        if self.claim.id in load_ledger():
             name = f'<a href="claims.html#{self.claim.id}">{name}</a>'
         if self.data:
             name += f" on <code>{self.data}</code>:"

@@ -70,7 +70,11 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
                 "or the id of a claim"
             )
         if isinstance(settlement, str):
-            claim = claims.load_ledger()[settlement]
+            claim = claims.load_ledger().get(settlement)
+            if claim is None:
+                raise ValueError(
+                    f"settled[{name!r}]={shown(settlement)}; the ledger has no such claim"
+                )
             if "exact" not in claim.kind:
                 raise ValueError(f"settled[{name!r}]={settlement!r}; the claim has no exact part")
         else:
@@ -80,6 +84,8 @@ def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]
             exact = [part.exact for part in claim.parts if isinstance(part, claims.Exact)]
             texts[f"{name}-exact"] = str(claims.join(exact))
     for name, names in parts.items():
+        if not isinstance(settled.get(name), claims.Settlement):
+            raise ValueError(f"parts[{name!r}]: settled has no verdict of that name")
         names, compared = list(names), settled[name].claim.comparisons
         if len(names) != len(compared):
             raise ValueError(

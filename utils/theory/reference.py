@@ -110,6 +110,8 @@ def _fitting(least=0, **arrays):
     for name, shape in shapes.items():
         if len(shape) < least or (least and not shape[-1]):
             raise ValueError(f"{name} must have a last axis with entries, got the shape {shape}")
+        if least and np.asarray(arrays[name]).dtype == bool:
+            raise ValueError(f"{name} must hold numbers, got truth values")
     return arrays.values()
 
 
