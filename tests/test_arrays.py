@@ -548,6 +548,10 @@ def test_a_claim_is_read_as_in_the_ledger_and_shown_without_a_link_to_it():
     page, told = settled._repr_mimebundle_()
     assert settled.summary("quick") == "1 of 2 runs in the claimed direction"
     assert told == {} and "claims.html" not in page["text/html"]
+    # Nor on other data.
+    settled = claims.settle(claim, frame.assign(experiment="x@noise"))
+    page, told = settled._repr_mimebundle_()
+    assert settled.data == "noise" and told == {} and "claims.html" not in page["text/html"]
 
 
 @pytest.mark.parametrize(
