@@ -796,7 +796,7 @@ broken("a picture that is not there", r"method\.md.*no-such\.png", "![Nothing](n
 
 @fault(
     "a script that nobody knows",
-    of("policy", "every_page_has_a_policy_in_front_of_its_scripts"),
+    of("book", "every_image_has_alt_text"),
     cheap=False,
 )
 def _(tree):
