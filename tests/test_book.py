@@ -134,7 +134,7 @@ def write(path, text):
 
 @pytest.mark.browser
 def test_the_small_book_is_whole_whatever_lies_around(small, capfd):
-    for name in (".pytest_cache", ".venv/lib", "tests", "utils", "chapters/.ipynb_checkpoints"):
+    for name in (".pytest_cache", ".venv/lib", "tests", "chapters/.ipynb_checkpoints"):
         (small / name).mkdir(parents=True)
         write(small / name / "NOTES.md", "# Not a page\n\n[](nowhere.md)\n")
     write(small / "README.md", "# Not a page\n\n[](nowhere.md)\n")

@@ -107,8 +107,9 @@ def test_no_link_leads_to_nothing(exported, kind):
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         shown = [output.get("data", {}).get("text/html", "") for output in outputs]
         shown = BeautifulSoup("\n".join(shown), "html.parser")
-        ids = {element["id"] for element in shown.select("[id]")}
-        for link in prose(notebook).select("a[href]") + shown.select("a[href]"):
+        parts = prose(notebook), shown
+        ids = {element["id"] for part in parts for element in part.select("[id]")}
+        for link in (link for part in parts for link in part.select("a[href]")):
             address = urlsplit(link["href"])
             if address.path and not address.scheme:
                 path = Path(address.path)

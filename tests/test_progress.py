@@ -72,7 +72,8 @@ def test_in_a_terminal_the_usual_bar_is_shown_and_taken_away(in_terminal):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_notebook_shows_the_bar_and_stores_nothing_of_it(fails):
+def test_a_notebook_shows_the_bar_and_stores_nothing_of_it(fails, monkeypatch):
+    monkeypatch.setenv("MNIST_PROGRESS", "")  # A kernel under test shows none unless it is told.
     failing = LOOP.replace("bar.update()", "bar.update(); raise OSError('it failed')")
     notebook, shown = run_notebook(failing if fails else LOOP, allow_errors=fails)
     assert any(text and "three steps" in text and (fails or "3/3" in text) for text in shown)
