@@ -297,7 +297,7 @@ def test_a_fault_in_the_ledger_names_claim_part_value_and_what_is_allowed(tmp_pa
 def test_what_runs_code_on_loading_is_not_loaded(tmp_path):
     path = tmp_path / "claims.yml"
     path.write_text("claims: !!python/object/apply:os.system ['true']", encoding="utf-8")
-    with pytest.raises(yaml.YAMLError):
+    with pytest.raises(LedgerError, match="is no ledger.*os.system"):
         load_ledger(path)
 
 
