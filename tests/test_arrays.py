@@ -167,7 +167,7 @@ BAD = {
         TypeError,
         f"x is int64 of shape (120, 6, 5, 3); {GOOD_IMAGES}",
     ),
-    "x, objects": ({"x": X.astype(object)}, TypeError, "x is object of shape (120, 6, 5, 3); allo"),
+    "x, objects": ({"x": X.astype(object)}, TypeError, "x is object of shape (120, 6, 5, 3);"),
     "x, bool": ({"x": X > 9}, TypeError, "x is bool of shape (120, 6, 5, 3); allowed"),
     "x, NaN": (
         {"x": changed(FLOAT, np.nan)},
