@@ -139,9 +139,11 @@ def index_terms(source, doctree):
         if link.get("reftype") != "term" or term is None or term in seen:
             continue
         seen.add(term)
-        name = f"index-{nodes.make_id(term)}"
-        link.parent.insert(link.parent.index(link), nodes.target("", "", ids=[name]))
-        entry = ("single", f"{term}; {title}", name, "", None)
+        # The search takes its excerpt from what is marked, so that is not a place without text.
+        ids = link.parent["ids"]
+        if not ids:
+            ids.append(f"index-{nodes.make_id(term)}")
+        entry = ("single", f"{term}; {title}", ids[0], "", None)
         link.parent.insert(link.parent.index(link), addnodes.index(entries=[entry]))
 
 
