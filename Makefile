@@ -20,7 +20,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf serve test test-fast test-faults test-pythons coverage results seal \
+.PHONY: help install book cards pdf serve test test-fast test-faults test-pythons coverage results seal \
   notebooks notebooks-export claim bench check lint audit sphinx lock clean
 
 help:  ## list these commands
@@ -56,6 +56,9 @@ install: $(STAMP)  ## make the environment, and nothing else
 
 book: $(STAMP)  ## build the book from the committed outputs
 	$(RUN) -m utils.commands.book
+
+cards: $(STAMP)  ## draw the picture of each chapter that a link to it shows, with Chromium or Chrome
+	$(RUN) -m utils.commands.cards
 
 pdf: $(STAMP)  ## print the whole book into _build/pdf, with Chromium or Chrome
 	$(RUN) -m utils.commands.pdf

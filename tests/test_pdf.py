@@ -242,7 +242,7 @@ def test_a_link_to_nothing_is_refused(small, tmp_path):
 
 
 def test_without_a_browser_it_says_so_and_builds_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(pdf, "find_browser", lambda: None)
+    monkeypatch.setattr("utils.commands.chromium.find_browser", lambda: None)
     assert pdf.main(["--source", str(tmp_path)]) == 1
     assert "Chromium or Chrome" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

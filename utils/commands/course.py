@@ -13,7 +13,7 @@ import yaml
 
 from utils.paths import ROOT
 
-FIELDS = {"question", "needs", "objectives"}
+FIELDS = {"question", "needs", "objectives", "picture"}
 
 # Of the map, in units of its drawing: distances between rows, and where the titles begin.
 _ROW, _HEADING, _TITLES = 27, 30, 104
@@ -37,6 +37,8 @@ class Chapter:
         Names of the chapters to read before it.
     objectives : tuple of str
         What a reader can do afterwards.
+    picture : str
+        Id of the cell whose figure stands for it elsewhere.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Chapter:
     question: str
     needs: tuple[str, ...]
     objectives: tuple[str, ...]
+    picture: str
 
 
 def chapters(source=ROOT):
@@ -89,7 +92,8 @@ def chapters(source=ROOT):
                 raise ValueError(f"{name}: needs={needed!r}; allowed are {earlier}, before it")
         lists = {field: tuple(entry[field]) for field in ("needs", "objectives")}
         title = _title(source / "chapters" / f"{name}.ipynb")
-        read.append(Chapter(name, len(read) + 1, part, title, entry["question"], **lists))
+        told_once = {field: entry[field] for field in ("question", "picture")}
+        read.append(Chapter(name, len(read) + 1, part, title, **told_once, **lists))
     return read
 
 

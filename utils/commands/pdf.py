@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from utils.commands import book
-from utils.commands.check import browser as find_browser
+from utils.commands import book, chromium
 from utils.paths import ROOT
 
 NAME = "convolution-tested.pdf"
@@ -275,7 +274,7 @@ def pages_of(pdf):
     }
 
 
-def write(source, html, target, chromium):
+def write(source, html, target, browser):
     """Print a built book.
 
     Parameters
@@ -286,7 +285,7 @@ def write(source, html, target, chromium):
         Folder of the built book.
     target : path
         The PDF; the document that it is printed from is written beside it, as ``book.html``.
-    chromium : playwright.sync_api.Browser
+    browser : playwright.sync_api.Browser
         Chromium or Chrome, 131 or later: older ones print no page numbers.
 
     Returns
@@ -305,7 +304,7 @@ def write(source, html, target, chromium):
     target.parent.mkdir(parents=True, exist_ok=True)
     document = target.with_name("book.html")
     document.write_text(assemble(source, html, target.parent), encoding="utf-8")
-    tab = chromium.new_page(viewport={"width": _WIDTH, "height": 1_000})
+    tab = browser.new_page(viewport={"width": _WIDTH, "height": 1_000})
     try:
         tab.set_default_timeout(600_000)
         tab.emulate_media(media="print", color_scheme="light")
@@ -333,26 +332,16 @@ def main(arguments=None):
     parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
     parser.add_argument("--output", type=Path, help="folder to make _build/html and _build/pdf in")
     options = parser.parse_args(arguments)
-    browser = find_browser()
+    browser = chromium.needed_for("The PDF")
     if browser is None:
-        print(
-            "The PDF is printed by Chromium or Chrome, and there is none here. Install one, on "
-            "Debian with `apt-get install chromium`.",
-            file=sys.stderr,
-        )
         return 1
     status = book.build(options.source, options.output)
     if status:
         return status
-    from playwright.sync_api import sync_playwright
-
     built = Path(options.output or options.source) / "_build"
     target = built / "pdf" / NAME
-    # Chromium has no sandbox for root, as which a container runs it.
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with sync_playwright() as playwright:
-        settings = {"executable_path": browser, "args": ["--no-sandbox"] * root}
-        write(options.source, built / "html", target, playwright.chromium.launch(**settings))
+    with chromium.launched(browser) as launched:
+        write(options.source, built / "html", target, launched)
     print(f"The book is printed: {target.resolve().as_uri()}")
     return 0
 

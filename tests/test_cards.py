@@ -1,0 +1,65 @@
+"""The picture of each chapter that stands alone, and the preview of a link that shows it."""
+
+import dataclasses
+import re
+
+import pytest
+import test_export
+from helpers import ROOT
+from nbformat import v4
+from PIL import Image, PngImagePlugin
+
+from utils.commands import cards, course
+
+small = test_export.small
+
+CARDS = sorted((ROOT / cards.CARDS).glob("*.png"))
+
+
+def test_every_card_shows_what_its_chapter_shows():
+    written = cards.cards(ROOT)
+    assert {path.stem for path in CARDS} == set(written)
+    for path in CARDS:
+        card = written[path.stem]
+        assert cards.told_by(path) == (cards.hash_of(ROOT, card), card.alt), (
+            f"{path.name} shows what its page has shown before: make cards"
+        )
+
+
+@pytest.mark.parametrize("path", CARDS, ids=[path.stem for path in CARDS])
+def test_a_card_has_the_size_of_a_preview_and_something_on_it(path):
+    assert path.stat().st_size < 100_000
+    with Image.open(path) as image:
+        assert image.size == (1200, 630)
+        drawing = image.convert("L").crop((0, 160, 1200, 540))
+    assert drawing.getextrema()[0] < 100 and drawing.getbbox() is not None
+    ink = sum(drawing.histogram()[:200]) / (1200 * 380)
+    assert 0.003 < ink < 0.6
+
+
+@pytest.mark.parametrize("cell", ["pooling-01", "no-such-cell"])
+def test_a_picture_that_is_none_is_refused(cell):
+    pooling = next(chapter for chapter in course.chapters() if chapter.name == "pooling")
+    with pytest.raises(ValueError, match=f"pooling: picture='{cell}'"):
+        cards.picture(ROOT, dataclasses.replace(pooling, picture=cell))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("baseurl", [None, "https://a.org/course/"])
+def test_a_link_shows_its_card_where_the_book_has_an_address(small, tmp_path, baseurl):
+    folder = tmp_path / cards.CARDS
+    folder.mkdir(parents=True)
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Description", "What it shows")
+    Image.new("L", (12, 6)).save(folder / "two.png", pnginfo=about)
+    small(v4.new_markdown_cell("More."), baseurl=baseurl)
+    html = tmp_path / "_build" / "html"
+    page = (html / "chapters" / "two.html").read_text(encoding="utf-8")
+    shown = dict(re.findall(r'<meta property="og:([\w:]+)" content="([^"]*)"', page))
+    if baseurl is None:
+        assert shown == {}
+    else:
+        assert shown["image"] == f"{baseurl}_static/cards/two.png"
+        assert shown["image:alt"] == "What it shows"
+        assert shown["title"] == "Two" and shown["url"] == f"{baseurl}chapters/two.html"
+        assert (html / "_static" / "cards" / "two.png").is_file()

@@ -1,0 +1,208 @@
+"""Draws one picture for each chapter that stands alone: for a slide, a post, and a link's preview.
+
+``python -m utils.commands.cards`` is what ``make cards`` runs. A card has the title of a chapter,
+its question, and the figure that ``course.yml`` names, as the notebook stores it; that of the book
+has the drawing of all verdicts. The system's Chromium draws it. Each file says what it was drawn
+from, so that a test knows without a browser when it is to be drawn anew.
+
+The book's builder knows this module as a Sphinx extension (``_config.yml``): where the address of
+the published book is set, each page says what a link to it looks like, and shows its card.
+"""
+
+import argparse
+import hashlib
+import html
+import io
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+from PIL import Image, PngImagePlugin
+
+from utils.commands import chromium, course, pages
+from utils.paths import ROOT
+
+CARDS = Path("chapters", "_static", "cards")
+FIRST = "intro"
+WIDTH, HEIGHT = 1200, 630
+_COLOURS = 128  # Enough for a drawing, at a third of the size.
+_SOURCE, _ALT = "Source", "Description"
+
+
+class Card(NamedTuple):
+    """What a card is a picture of.
+
+    Attributes
+    ----------
+    markup : str
+        HTML, with the addresses of the files that it needs as they are on this machine.
+    alt : str
+        What its figure shows, in words.
+    """
+
+    markup: str
+    alt: str
+
+
+def picture(source, chapter):
+    """Read the figure that stands for a chapter.
+
+    Parameters
+    ----------
+    source : path
+        Folder that holds ``chapters``.
+    chapter : Chapter
+        From `course.chapters`.
+
+    Returns
+    -------
+    drawing : str
+        One ``<svg>`` element.
+    alt : str
+        What it shows, in words.
+
+    Raises
+    ------
+    ValueError
+        When the cell that the chapter names is not in its notebook, or shows no figure.
+    """
+    path = Path(source) / "chapters" / f"{chapter.name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        if cell["id"] == chapter.picture:
+            for output in cell.get("outputs", []):
+                markup = "".join(output.get("data", {}).get("text/html", ""))
+                found = re.search(r"<svg\b.*</svg>", markup, re.S)
+                if found:
+                    svg = found[0]
+                    named = re.search(
+                        r"<title[^>]*>(.*?)</title>|aria-label=\"([^\"]*)\"", svg, re.S
+                    )
+                    return svg, (named[1] or named[2]) if named else chapter.title
+            raise ValueError(f"{chapter.name}: picture={chapter.picture!r} shows no figure")
+    shown = [cell["id"] for cell in cells if cell["cell_type"] == "code"]
+    raise ValueError(f"{chapter.name}: picture={chapter.picture!r}; allowed are {shown}")
+
+
+def cards(source):
+    """Write the pages that the cards are pictures of.
+
+    Parameters
+    ----------
+    source : path
+        Folder that holds ``_config.yml`` and ``chapters``.
+
+    Returns
+    -------
+    dict of str to Card
+        For the first page of the book and for each chapter.
+    """
+    source = Path(source).resolve()
+    loader = jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8")
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("cards.html")
+    title, motto = (
+        (source / "chapters" / f"{FIRST}.md").read_text(encoding="utf-8").split("\n\n")[:2]
+    )
+    book = title.removeprefix("# ")
+    squares = pages.squares(), "All verdicts of the course, a square for each claim."
+    shown = {FIRST: (book, motto.strip("*"), *squares)}
+    for chapter in course.chapters(source):
+        shown[chapter.name] = chapter.title, chapter.question, *picture(source, chapter)
+    static = source / "chapters" / "_static"
+    return {
+        name: Card(
+            template.render(
+                title=title,
+                text=text,
+                drawing=drawing,
+                book=book,
+                theme=(static / "theme.css").as_uri(),
+                logo=(static / "logo.svg").as_uri(),
+            ),
+            html.unescape(alt),
+        )
+        for name, (title, text, drawing, alt) in shown.items()
+    }
+
+
+def hash_of(source, card):
+    """Give the hash of what a card shows, whatever folder it is made in."""
+    markup = card.markup.replace(Path(source).resolve().as_uri(), "")
+    return hashlib.sha256(markup.encode("utf-8")).hexdigest()[:16]
+
+
+def told_by(path):
+    """Read what a card says of itself: what it was drawn from, as a hash, and what it shows."""
+    if not Path(path).is_file():
+        return None, None
+    with Image.open(path) as image:
+        return image.info.get(_SOURCE), image.info.get(_ALT)
+
+
+def setup(app):
+    """Have pages say what a link to them looks like; what an extension of Sphinx has to provide."""
+    if app.config.html_baseurl:
+        app.setup_extension("sphinxext.opengraph")
+        app.connect("config-inited", _configure)
+        app.connect("env-updated", _preview)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _configure(app, config):
+    config.ogp_site_url = config.html_baseurl
+    config.ogp_social_cards = {"enable": False}
+
+
+def _preview(app, env):
+    for path in (Path(app.srcdir) / CARDS).glob("*.png"):
+        if f"chapters/{path.stem}" in env.metadata:
+            env.metadata[f"chapters/{path.stem}"] |= {
+                "og:image": f"_static/cards/{path.name}",
+                "og:image:alt": told_by(path)[1],
+            }
+
+
+def main(arguments=None):
+    """Draw the cards whose chapter shows something else now, and say which."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.commands.cards", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
+    source = parser.parse_args(arguments).source
+    wanted = {
+        source / CARDS / f"{name}.png": card
+        for name, card in cards(source).items()
+        if told_by(source / CARDS / f"{name}.png")[0] != hash_of(source, card)
+    }
+    if not wanted:
+        print("All cards show what their chapters show.")
+        return 0
+    browser = chromium.needed_for("A card")
+    if browser is None:
+        return 1
+    (source / CARDS).mkdir(parents=True, exist_ok=True)
+    with chromium.launched(browser) as launched, tempfile.TemporaryDirectory() as folder:
+        tab = launched.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page = Path(folder) / "card.html"
+        for path, card in wanted.items():
+            page.write_text(card.markup, encoding="utf-8")
+            tab.goto(page.as_uri())
+            tab.evaluate("document.fonts.ready")
+            # Drawn whole before it is written: no card is ever half one.
+            image = Image.open(io.BytesIO(tab.screenshot())).convert("RGB").quantize(_COLOURS)
+            told = PngImagePlugin.PngInfo()
+            told.add_text(_SOURCE, hash_of(source, card))
+            told.add_itxt(_ALT, card.alt)
+            drawn = io.BytesIO()
+            image.save(drawn, "PNG", optimize=True, pnginfo=told)
+            path.write_bytes(drawn.getvalue())
+            print(f"{path.relative_to(source)}: {len(drawn.getvalue()) / 1000:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
