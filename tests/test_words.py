@@ -67,7 +67,6 @@ LEFT = {
     ("chapters/padding.ipynb", "map"),
     ("chapters/padding.ipynb", "sides of the map"),
     ("chapters/seconds.ipynb", "places with four channels"),
-    ("chapters/shrinking.ipynb", "side of a feature map"),
     ("chapters/shrinking.ipynb", "sides of the map"),
     ("chapters/shrinking.ipynb", "sides of the maps"),
     ("chapters/weight-sharing.ipynb", "kernel of its own"),
