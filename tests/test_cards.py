@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 
 import pytest
 import test_export
@@ -13,6 +14,7 @@ from utils.commands import cards, course
 
 small = test_export.small
 
+ignore = shutil.ignore_patterns("results", "vendor")
 CARDS = sorted((ROOT / cards.CARDS).glob("*.png"))
 
 
@@ -21,7 +23,7 @@ def test_every_card_shows_what_its_chapter_shows():
     assert {path.stem for path in CARDS} == set(written)
     for path in CARDS:
         card = written[path.stem]
-        assert cards.told_by(path) == (cards.hash_of(ROOT, card), card.alt), (
+        assert cards.told_by(path) == (card.hash, card.alt), (
             f"{path.name} shows what its page has shown before: make cards"
         )
 
@@ -42,6 +44,20 @@ def test_a_picture_that_is_none_is_refused(cell):
     pooling = next(chapter for chapter in course.chapters() if chapter.name == "pooling")
     with pytest.raises(ValueError, match=f"pooling: picture='{cell}'"):
         cards.picture(ROOT, dataclasses.replace(pooling, picture=cell))
+
+
+def test_without_a_browser_it_says_so_and_keeps_the_cards(tmp_path, capsys, monkeypatch):
+    shutil.copytree(ROOT / "chapters", tmp_path / "chapters", ignore=ignore)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.setattr("utils.commands.chromium.find_browser", lambda: None)
+    assert cards.main(["--source", str(tmp_path)]) == 0
+    path = tmp_path / cards.CARDS / "pooling.png"
+    other = path.with_name("intro.png").read_bytes()
+    path.write_bytes(other)
+    assert cards.main(["--source", str(tmp_path)]) == 1
+    assert "Chromium or Chrome" in capsys.readouterr().err
+    assert path.read_bytes() == other
 
 
 @pytest.mark.browser

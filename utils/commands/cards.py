@@ -42,10 +42,13 @@ class Card(NamedTuple):
         HTML, with the addresses of the files that it needs as they are on this machine.
     alt : str
         What its figure shows, in words.
+    hash : str
+        Of all that it shows.
     """
 
     markup: str
     alt: str
+    hash: str
 
 
 def picture(source, chapter):
@@ -113,26 +116,23 @@ def cards(source):
     for chapter in course.chapters(source):
         shown[chapter.name] = chapter.title, chapter.question, *picture(source, chapter)
     static = source / "chapters" / "_static"
-    return {
-        name: Card(
-            template.render(
-                title=title,
-                text=text,
-                drawing=drawing,
-                book=book,
-                theme=(static / "theme.css").as_uri(),
-                logo=(static / "logo.svg").as_uri(),
-            ),
-            html.unescape(alt),
+    written = {}
+    for name, (title, text, drawing, alt) in shown.items():
+        markup = template.render(
+            title=title,
+            text=text,
+            drawing=drawing,
+            book=book,
+            theme=(static / "theme.css").as_uri(),
+            logo=(static / "logo.svg").as_uri(),
         )
-        for name, (title, text, drawing, alt) in shown.items()
-    }
+        written[name] = Card(markup, html.unescape(alt), _hash(source, markup))
+    return written
 
 
-def hash_of(source, card):
+def _hash(source, markup):
     """Give the hash of what a card shows, whatever folder it is made in."""
-    markup = card.markup.replace(Path(source).resolve().as_uri(), "")
-    return hashlib.sha256(markup.encode("utf-8")).hexdigest()[:16]
+    return hashlib.sha256(markup.replace(source.as_uri(), "").encode("utf-8")).hexdigest()[:16]
 
 
 def told_by(path):
@@ -176,7 +176,7 @@ def main(arguments=None):
     wanted = {
         source / CARDS / f"{name}.png": card
         for name, card in cards(source).items()
-        if told_by(source / CARDS / f"{name}.png")[0] != hash_of(source, card)
+        if told_by(source / CARDS / f"{name}.png")[0] != card.hash
     }
     if not wanted:
         print("All cards show what their chapters show.")
@@ -195,7 +195,7 @@ def main(arguments=None):
             # Drawn whole before it is written: no card is ever half one.
             image = Image.open(io.BytesIO(tab.screenshot())).convert("RGB").quantize(_COLOURS)
             told = PngImagePlugin.PngInfo()
-            told.add_text(_SOURCE, hash_of(source, card))
+            told.add_text(_SOURCE, card.hash)
             told.add_itxt(_ALT, card.alt)
             drawn = io.BytesIO()
             image.save(drawn, "PNG", optimize=True, pnginfo=told)
