@@ -97,7 +97,7 @@ def cards(source):
     Parameters
     ----------
     source : path
-        Folder that holds ``_config.yml`` and ``chapters``.
+        Folder that holds ``_toc.yml`` and ``chapters``. The verdicts are this course's.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m utils.commands.cards", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _config.yml")
+    parser.add_argument("--source", type=Path, default=ROOT, help="folder that holds _toc.yml")
     source = parser.parse_args(arguments).source
     wanted = {
         source / CARDS / f"{name}.png": card
