@@ -436,7 +436,7 @@ def told_by(text):
     """Find tokens, paths of a machine, addresses, and the names of this one, but in pictures."""
     text = re.sub(r'"image/png": "[^"]*"|base64,[\w+/=]*|"zlib": "[^"]*"', "", text)
     found = {match[0] for match in SECRETS.finditer(text)}
-    return found | {word for word in private() if re.search(rf"\b{re.escape(word)}\b", text)}
+    return found | {word for word in private() if re.search(rf"(?<!\w){re.escape(word)}\b", text)}
 
 
 @pytest.mark.parametrize("folder", ["chapters", "chapters/results"])

@@ -384,8 +384,10 @@ def test_two_processes_share_quick_runs_give_the_numbers_of_one_and_name_what_fa
     one_process, two_processes, (few, failure) = said[:4], said[4:8], said[8:]
     assert one_process[:3] == ["True", "1", "[1, 1, 1]"]
     if joblib.cpu_count() > 1:
-        # An arm's seeds go to one process, which traces it once; one arm too many is split.
-        assert two_processes[:3] == ["False", "2", "[1, 1, 2]"]
+        # An arm's seeds go to one process, which traces it once. The one arm too many is split, and
+        # it is up to the machine whether a process that is free early takes both of its parts.
+        assert two_processes[0] == "False"
+        assert two_processes[2] in ("[1, 1, 1]", "[1, 1, 2]")
     assert one_process[3] == two_processes[3] and '"experiment"' in one_process[3]
     assert few == "True True"  # So few do not repay the start, and some run alone.
     assert failure == "arm 'bad', seed 0: OSError: it is broken"
