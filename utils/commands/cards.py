@@ -14,6 +14,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import sys
 import tempfile
@@ -192,14 +193,15 @@ def main(arguments=None):
             page.write_text(card.markup, encoding="utf-8")
             tab.goto(page.as_uri())
             tab.evaluate("document.fonts.ready")
-            # Drawn whole before it is written: no card is ever half one.
             image = Image.open(io.BytesIO(tab.screenshot())).convert("RGB").quantize(_COLOURS)
             told = PngImagePlugin.PngInfo()
             told.add_text(_SOURCE, card.hash)
             told.add_itxt(_ALT, card.alt)
             drawn = io.BytesIO()
             image.save(drawn, "PNG", optimize=True, pnginfo=told)
-            path.write_bytes(drawn.getvalue())
+            half = path.with_suffix(".half")
+            half.write_bytes(drawn.getvalue())
+            os.replace(half, path)  # No card is ever half one.
             print(f"{path.relative_to(source)}: {len(drawn.getvalue()) / 1000:.0f} kB")
     return 0
 
