@@ -63,9 +63,6 @@ EXCEPTIONS = {
 LEFT = {
     ("chapters/augmentation.ipynb", "half turn"),
     ("chapters/augmentation.ipynb", "half a turn"),
-    ("chapters/kernels-and-filters.ipynb", "side of a feature map"),
-    ("chapters/padding.ipynb", "map"),
-    ("chapters/padding.ipynb", "sides of the map"),
     ("chapters/seconds.ipynb", "places with four channels"),
     ("chapters/shrinking.ipynb", "sides of the map"),
     ("chapters/shrinking.ipynb", "sides of the maps"),
