@@ -29,11 +29,10 @@ def finish(drawing, places: list[Axes], alt: str | None, head: str) -> None:
     if drawing is None:
         width = places[0].get_position().width * places[0].figure.get_figwidth() * 72
         over = places[0].get_title(loc="left")
-        text = "\n".join(filter(None, [over, textwrap.fill(head, int(width / 4.8))]))
+        text = "\n".join(filter(None, [over, textwrap.fill(head, int(width / 5))]))
         places[0].set_title(text, fontsize=9)
         return
-    text = textwrap.fill(head, int(drawing.get_figwidth() * 72 / 4.7))
-    drawing.suptitle(text, x=0.01, ha="left", fontsize=10)
+    drawing.suptitle(head, x=0.01, ha="left", fontsize=10, wrap=True)
     show(drawing, alt)
 
 
