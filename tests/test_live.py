@@ -90,6 +90,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WITHOUT = {
     "claims": "the ledger has nothing to see at work",
     "draw-a-digit": "the whole page is one interactive figure, which needs no kernel",
+    "recipe": "one curve after another, with nothing to choose",
     "your-own-claim": "the reader brings the experiment",
 }
 # Their pages are written anew as soon as their runs are complete, and get their live cells then.
