@@ -24,7 +24,7 @@ from utils.commands import book, notebooks
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted(path.stem for path in (ROOT / "chapters").glob("*.ipynb"))
 # `make test` runs these, which take the least time, and the weekly run all of them.
-CHEAPEST = {"claims", "convolution", "seconds"}
+CHEAPEST = {"claims", "convolution", "recipe"}
 KINDS = ("solutions", "student")
 # Those that say what is in `utils` have nothing to run.
 PAGES = [page for page in book.pages(ROOT) if not page.startswith("chapters/api-")]
