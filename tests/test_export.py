@@ -396,7 +396,9 @@ def test_a_check_passes_with_the_solution_and_says_what_is_wrong_with_the_stub(c
     sources, chosen = {}, {}
     for kind, other in (("solution", "stub"), ("stub", "solution")):
         tags = [cell.metadata.get("tags", []) for cell in cells]
-        sources[kind] = ["" if other in each else cell.source for each, cell in zip(tags, cells)]
+        sources[kind] = [
+            "" if other in each else cell.source for each, cell in zip(tags, cells, strict=True)
+        ]
         chosen[kind] = needed(sources[kind], check)
         answer = next(position for position in chosen[kind] if kind in tags[position])
     # What both need before the answer takes nearly all the time, and runs once.
