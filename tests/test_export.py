@@ -387,7 +387,6 @@ def with_checks():
 def run(sources, names):
     for source in sources:
         exec(source, names)
-    return names
 
 
 @pytest.mark.training
@@ -403,14 +402,18 @@ def test_a_check_passes_with_the_solution_and_says_what_is_wrong_with_the_stub(c
         answer = next(position for position in chosen[kind] if kind in tags[position])
     # What both need before the answer takes nearly all the time, and runs once.
     shared = [at for at in chosen["solution"] if at < answer and at in chosen["stub"]]
-    given = run((sources["stub"][at] for at in shared), {})
+    names = {}
+    run((sources["stub"][at] for at in shared), names)
+    given = names.copy()
     for kind in chosen:
         expected = contextlib.nullcontext()
         if kind == "stub":
             expected = pytest.raises(AssertionError, match=r"\w \w")
         with expected:
-            own = (sources[kind][at] for at in chosen[kind] if at not in shared)
-            run(own, given.copy())
+            run((sources[kind][at] for at in chosen[kind] if at not in shared), names)
+        # Not a copy for each: the functions of what is shared look into these names.
+        names.clear()
+        names.update(given)
 
 
 def test_there_is_something_to_check():

@@ -199,9 +199,12 @@ def main(arguments=None):
             told.add_itxt(_ALT, card.alt)
             drawn = io.BytesIO()
             image.save(drawn, "PNG", optimize=True, pnginfo=told)
-            half = path.with_suffix(".half")
-            half.write_bytes(drawn.getvalue())
-            os.replace(half, path)  # No card is ever half one.
+            half = path.with_name(f".{path.name}.half")
+            try:
+                half.write_bytes(drawn.getvalue())
+                os.replace(half, path)  # No card is ever half one.
+            finally:
+                half.unlink(missing_ok=True)
             print(f"{path.relative_to(source)}: {len(drawn.getvalue()) / 1000:.0f} kB")
     return 0
 
