@@ -498,7 +498,7 @@ ELSEWHERE = {
     "figures.style.figure": "bad_input: what_a_figure_or_a_widget_holds_is_checked",
     "experiments.backends.local.whole_from_1": "bad_input: a_command_says_what_it_cannot_do",
     "commands.cards.main": "cards: without_a_browser_it_says_so_and_keeps_the_cards",
-    "commands.cards.picture": "cards: a_picture_that_is_none_is_refused",
+    "commands.course.picture": "cards: a_picture_that_is_none_is_refused",
     "commands.claim.begin": "claim: a_name_that_is_none_is_refused_and_nothing_is_written",
     "commands.claim.main": "claim: the_command_says_what_is_wrong_without_a_traceback",
     "commands.course.chapters": "pages: a_map_that_does_not_fit_the_book_is_refused",

@@ -43,7 +43,7 @@ def test_a_card_has_the_size_of_a_preview_and_something_on_it(path):
 def test_a_picture_that_is_none_is_refused(cell):
     pooling = next(chapter for chapter in course.chapters() if chapter.name == "pooling")
     with pytest.raises(ValueError, match=f"pooling: picture='{cell}'"):
-        cards.picture(ROOT, dataclasses.replace(pooling, picture=cell))
+        course.picture(ROOT, dataclasses.replace(pooling, picture=cell))
 
 
 @pytest.fixture

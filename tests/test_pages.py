@@ -1,5 +1,6 @@
 """What the pages take from the ledger and the map of the course: all of it, and nothing stale."""
 
+import dataclasses
 import re
 from collections import Counter
 from types import SimpleNamespace
@@ -71,6 +72,35 @@ def test_every_claim_has_one_line_under_its_chapter(entries):
         name: [claim.id for claim in LEDGER.values() if claim.chapter == name] for name in told
     }
     assert sum(map(len, told.values())) == len(LEDGER)
+
+
+# ---- the figure of a chapter ------------------------------------------------------------------
+
+
+def chapter_picture(name):
+    """Run the directive as a page does, and return its HTML."""
+    directive = pages._Picture(
+        "chapter-picture", [name], {}, [], 1, 0, "", None, SimpleNamespace(reporter=None)
+    )
+    directive.error = ValueError
+    (drawn,) = directive.run()
+    return drawn.astext()
+
+
+def test_the_picture_of_a_chapter_is_the_one_that_its_notebook_stores():
+    pooling = next(chapter for chapter in course.chapters() if chapter.name == "pooling")
+    drawing, alt = course.picture(ROOT, pooling)
+    assert chapter_picture("pooling") == f'<div class="figure">{drawing}</div>'
+    assert alt in drawing and len(alt.split()) > 8
+
+
+def test_a_picture_of_no_chapter_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="'no-such-chapter'; allowed are .*'pooling'"):
+        chapter_picture("no-such-chapter")
+    listed = [dataclasses.replace(chapter, picture="no-such-cell") for chapter in course.chapters()]
+    monkeypatch.setattr(course, "chapters", lambda: listed)
+    with pytest.raises(ValueError, match="chapter-picture: pooling: picture='no-such-cell'"):
+        chapter_picture("pooling")
 
 
 # ---- one result in large ----------------------------------------------------------------------

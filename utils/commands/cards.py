@@ -13,9 +13,7 @@ import argparse
 import hashlib
 import html
 import io
-import json
 import os
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -52,46 +50,6 @@ class Card(NamedTuple):
     hash: str
 
 
-def picture(source, chapter):
-    """Read the figure that stands for a chapter.
-
-    Parameters
-    ----------
-    source : path
-        Folder that holds ``chapters``.
-    chapter : Chapter
-        From `course.chapters`.
-
-    Returns
-    -------
-    drawing : str
-        One ``<svg>`` element.
-    alt : str
-        What it shows, in words.
-
-    Raises
-    ------
-    ValueError
-        When the cell that the chapter names is not in its notebook, or shows no figure.
-    """
-    path = Path(source) / "chapters" / f"{chapter.name}.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    for cell in cells:
-        if cell["id"] == chapter.picture:
-            for output in cell.get("outputs", []):
-                markup = "".join(output.get("data", {}).get("text/html", ""))
-                found = re.search(r"<svg\b.*</svg>", markup, re.S)
-                if found:
-                    svg = found[0]
-                    named = re.search(
-                        r"<title[^>]*>(.*?)</title>|aria-label=\"([^\"]*)\"", svg, re.S
-                    )
-                    return svg, (named[1] or named[2]) if named else chapter.title
-            raise ValueError(f"{chapter.name}: picture={chapter.picture!r} shows no figure")
-    shown = [cell["id"] for cell in cells if cell["cell_type"] == "code"]
-    raise ValueError(f"{chapter.name}: picture={chapter.picture!r}; allowed are {shown}")
-
-
 def cards(source):
     """Write the pages that the cards are pictures of.
 
@@ -115,7 +73,7 @@ def cards(source):
     squares = pages.squares(), "All verdicts of the course, a square for each claim."
     shown = {FIRST: (book, motto.strip("*"), *squares)}
     for chapter in course.chapters(source):
-        shown[chapter.name] = chapter.title, chapter.question, *picture(source, chapter)
+        shown[chapter.name] = chapter.title, chapter.question, *course.picture(source, chapter)
     static = source / "chapters" / "_static"
     written = {}
     for name, (title, text, drawing, alt) in shown.items():

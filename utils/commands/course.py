@@ -5,6 +5,7 @@ The order and the parts come from ``_toc.yml``, the titles from the notebooks, a
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,46 @@ def _title(path):
     """Read the heading of a notebook."""
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     return "".join(first["source"]).splitlines()[0].removeprefix("# ")
+
+
+def picture(source, chapter):
+    """Read the figure that stands for a chapter.
+
+    Parameters
+    ----------
+    source : path
+        Folder that holds ``chapters``.
+    chapter : Chapter
+        From `chapters`.
+
+    Returns
+    -------
+    drawing : str
+        One ``<svg>`` element.
+    alt : str
+        What it shows, in words.
+
+    Raises
+    ------
+    ValueError
+        When the cell that the chapter names is not in its notebook, or shows no figure.
+    """
+    path = Path(source) / "chapters" / f"{chapter.name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        if cell["id"] == chapter.picture:
+            for output in cell.get("outputs", []):
+                markup = "".join(output.get("data", {}).get("text/html", ""))
+                found = re.search(r"<svg\b.*</svg>", markup, re.S)
+                if found:
+                    svg = found[0]
+                    named = re.search(
+                        r"<title[^>]*>(.*?)</title>|aria-label=\"([^\"]*)\"", svg, re.S
+                    )
+                    return svg, (named[1] or named[2]) if named else chapter.title
+            raise ValueError(f"{chapter.name}: picture={chapter.picture!r} shows no figure")
+    shown = [cell["id"] for cell in cells if cell["cell_type"] == "code"]
+    raise ValueError(f"{chapter.name}: picture={chapter.picture!r}; allowed are {shown}")
 
 
 def map_html(listed):

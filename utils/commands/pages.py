@@ -2,7 +2,8 @@
 
 The book's builder knows this module as a Sphinx extension (``_config.yml``). A page writes
 ``{verdict-squares}`` for a drawing of all verdicts, ``{verdict-lines}`` for one line each,
-``{course-map}`` and ``{course-objectives}`` for what `utils.commands.course` reads, and
+``{course-map}`` and ``{course-objectives}`` for what `utils.commands.course` reads,
+``{chapter-picture} name`` for the figure that stands for a chapter, as its notebook stores it, and
 
 .. code-block:: text
 
@@ -31,6 +32,7 @@ from sphinx.transforms import SphinxTransform
 
 from utils.commands import course
 from utils.evidence import ledger, overview
+from utils.paths import ROOT
 
 
 @functools.cache
@@ -69,6 +71,21 @@ DRAWN = {
 class _Drawn(Directive):
     def run(self):
         return [_raw(DRAWN[self.name]())]
+
+
+class _Picture(Directive):
+    required_arguments = 1
+
+    def run(self):
+        named = {chapter.name: chapter for chapter in course.chapters()}
+        name = self.arguments[0]
+        if name not in named:
+            raise self.error(f"chapter-picture: {name!r}; allowed are {[*named]}")
+        try:
+            drawing, _ = course.picture(ROOT, named[name])
+        except ValueError as error:
+            raise self.error(f"chapter-picture: {error}") from None
+        return [_raw(f'<div class="figure">{drawing}</div>')]
 
 
 class Finding(Directive):
@@ -159,6 +176,7 @@ def setup(app):
     """Make the directives known; what an extension of Sphinx has to provide."""
     for name in DRAWN:
         app.add_directive(name, _Drawn)
+    app.add_directive("chapter-picture", _Picture)
     app.add_directive("finding", Finding)
     app.add_transform(_IndexTerms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
