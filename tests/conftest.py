@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -37,6 +38,9 @@ def pytest_configure(config):
     if os.environ.get("MNIST_SEED"):
         config.option.nbval_sanitize_with = str(Path(__file__).with_name("moved-seeds.cfg"))
     config.pluginmanager.register(Outputs())  # A hook of this file's would see no notebook.
+    # A suite that is started in the background inherits that Ctrl-C is ignored, and so would all
+    # that it starts; some tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     config.add_cleanup(profile.cleanup)
     startup = Path(profile.name) / "profile_default" / "startup"

@@ -830,7 +830,7 @@ BOMB = "\n".join(
 BAD_YAML = {
     "a bomb of aliases": (BOMB, "alias 'a0'; allowed is none"),
     "an object of Python": ("!!python/object/apply:os.system ['touch ran']", "python/object"),
-    "deep nesting": ("[" * 5_000, "path="),
+    "deep nesting": ("[" * 5_000, "brackets in brackets; allowed are 20 levels"),
     "a number of many digits": ("claims: " + "9" * 10_000, "path="),
     "no text": ("\0", "path="),
     "a list": ("- 1", "allowed is object"),

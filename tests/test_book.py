@@ -450,7 +450,7 @@ def test_no_notebook_and_no_record_tells_who_made_it_and_where(folder):
 def test_of_a_machine_a_record_says_what_decides_about_its_numbers_and_no_more():
     for path in (ROOT / "chapters" / "results").glob("*.jsonl"):
         for record in RecordFile(path).read()[0]:
-            assert set(record["machine"]) <= {"processor", "cores", "threads", "onednn"}
+            assert set(record["machine"]) <= {"processor", "cores", "threads", "onednn", "vectors"}
             assert set(record["versions"]) == {"python", "tensorflow", "keras", "numpy"}
             assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])  # A day, and no time of it.
 

@@ -581,8 +581,17 @@ def verdict_html(verdict: Verdict | None, words: str | None = None) -> str:
     )
 
 
+_DEEPEST = 20
+
+
 class _Loader(yaml.SafeLoader):
     """Makes plain values, and each of them once: of copies of copies no memory would hold all."""
+
+    def fetch_flow_collection_start(self, token):
+        # The time that PyYAML takes grows with the square of the depth.
+        if self.flow_level == _DEEPEST:
+            raise yaml.YAMLError(f"brackets in brackets; allowed are {_DEEPEST} levels")
+        super().fetch_flow_collection_start(token)
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
