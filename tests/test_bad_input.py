@@ -675,10 +675,11 @@ def call(name, **changed):
     return function(*own, **arguments)
 
 
-def complaint(name, argument, value):
+def complaint(name, argument, value, again=True):
     """Offer a value for one argument; return what is wrong with the answer, and whether it took it.
 
-    A refusal says which argument it is about, in less than a second of this process.
+    A refusal says which argument it is about, in less than a second of this process; at the second
+    time, where the first had something to import or the machine was busy.
     """
     function, start = function_of(name), time.process_time()
     try:
@@ -698,6 +699,8 @@ def complaint(name, argument, value):
         named |= isinstance(error, KeyError) and "KeyError" in (function.__doc__ or "")
         named |= "unhashable" in said and hasattr(function, "cache_clear")
         fast = time.process_time() - start < 1
+        if again and not fast:
+            return complaint(name, argument, value, again=False)
         return ("" if known and named and fast else repr(error)[:300]), False
     finally:
         assert time.process_time() - start < 20, f"{name}: {argument}={value!r:.50} takes long"
