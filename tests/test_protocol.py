@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers import numbers_of
 
 from utils.experiments import models, run, training
@@ -79,6 +80,14 @@ def test_a_small_run_that_is_trained_again_gives_its_record():
         "training gives other numbers than it did. If that is meant, raise PROTOCOL in "
         "utils/experiments/training.py, and renew this run: python tests/test_protocol.py"
     )
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="asks Linux")
+def test_a_record_names_the_widest_vectors_of_the_processor():
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    told = {"AVX512F": "avx512f", "AVX2": "avx2", "SVE": "sve", "ASIMD": "asimd"}
+    widest = next((name for name, flag in told.items() if flag in flags), "other")
+    assert training._machine()["vectors"] == widest
 
 
 def test_a_raised_protocol_makes_every_record_stale(monkeypatch):
