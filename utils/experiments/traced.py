@@ -24,8 +24,9 @@ from utils.experiments.quiet_keras import keras, tf
 
 # Where Keras draws the seeds of its layers and initializers.
 _SEEDS = importlib.import_module("keras.src.random.seed_generator")
-# Arms of an experiment take turns at full scale; a kept model holds some 20 MB.
-_MOST = 8
+# Arms of an experiment take turns at full scale: with fewer than it has, none would be traced in
+# time for its next seed. The largest experiment has 18; a kept model holds some 20 MB.
+_MOST = 20
 # Operations that draw from a state of their own, or call Python again.
 _STATEFUL = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
 
