@@ -153,6 +153,7 @@ def test_the_download_button_leads_to_the_exported_notebook(html):
 
 # ---- a small book -----------------------------------------------------------------------------
 
+REPOSITORY = "https://github.com/someone/course"
 TEXT = """# One
 
 A 2 * 3 * 4, an a_b and an _c_d, 5 \\$ and 6 \\$, <b>bold</b>, a \\`tick, \\[1](2),
@@ -206,48 +207,57 @@ word
 """
 
 
-@pytest.fixture
-def small(tmp_path):
-    """Lay out a book of two pages with this book's settings."""
-    (tmp_path / "chapters" / "_static").mkdir(parents=True)
+def small(folder, *cells, baseurl=None, repository=None):
+    """Build a book of two pages with this book's settings; its notebooks, and what is said."""
+    (folder / "chapters" / "_static").mkdir(parents=True)
     for name in ("logo.svg", "theme.css", "theme.js"):
-        (tmp_path / "chapters" / "_static" / name).touch()
-    (tmp_path / "chapters" / "references.bib").touch()
+        (folder / "chapters" / "_static" / name).touch()
+    (folder / "chapters" / "references.bib").touch()
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    if baseurl:
+        config["html"]["baseurl"] = baseurl
+    if repository:
+        config["sphinx"]["config"]["html_theme_options"]["repository_url"] = repository
+    (folder / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
     toc = {"format": "jb-book", "root": "chapters/one", "chapters": [{"file": "chapters/two"}]}
-    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
-    (tmp_path / "chapters" / "one.md").write_text(TEXT, "utf-8")
-
-    def build(*cells, baseurl=None, repository=None):
-        if baseurl:
-            config["html"]["baseurl"] = baseurl
-        if repository:
-            config["sphinx"]["config"]["html_theme_options"]["repository_url"] = repository
-        (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
-        first = v4.new_markdown_cell("# Two\n\n## A section\n\nText.")
-        notebook = notebooks.tidy(v4.new_notebook(cells=[first, *cells]))
-        notebooks.store(notebook, tmp_path / "chapters" / "two.ipynb")
-        done = subprocess.run(
-            [sys.executable, "-m", "utils.commands.export", "--source", str(tmp_path)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
+    (folder / "chapters" / "one.md").write_text(TEXT, "utf-8")
+    first = v4.new_markdown_cell("# Two\n\n## A section\n\nText.")
+    notebook = notebooks.tidy(v4.new_notebook(cells=[first, *cells]))
+    notebooks.store(notebook, folder / "chapters" / "two.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.commands.export", "--source", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    written = {
+        (kind, name): nbformat.read(
+            folder / "_build" / "notebooks" / kind / f"{name}.ipynb", as_version=4
         )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        folder = tmp_path / "_build" / "notebooks"
-        read = {
-            (kind, name): nbformat.read(folder / kind / f"{name}.ipynb", as_version=4)
-            for kind in KINDS
-            for name in ("one", "two")
-        }
-        return read, done.stdout
+        for kind in KINDS
+        for name in ("one", "two")
+    }
+    return folder, written, done.stdout
 
-    return build
+
+@pytest.fixture(scope="module")
+def unpublished(tmp_path_factory):
+    """Build a small book that has no address."""
+    return small(tmp_path_factory.mktemp("unpublished"), *EXERCISES)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Build a small book that has its addresses."""
+    addresses = {"baseurl": "https://example.org/course", "repository": REPOSITORY}
+    return small(tmp_path_factory.mktemp("published"), code("from utils import data"), **addresses)
 
 
 @pytest.mark.browser
-def test_what_is_markup_stays_markup_and_what_is_none_becomes_none(small):
-    written, _ = small()
+def test_what_is_markup_stays_markup_and_what_is_none_becomes_none(unpublished):
+    _, written, _ = unpublished
     (cell,) = written["solutions", "one"].cells
     text = " ".join(prose(written["solutions", "one"]).get_text(" ").split())
     for part in (
@@ -271,8 +281,8 @@ def test_what_is_markup_stays_markup_and_what_is_none_becomes_none(small):
 
 
 @pytest.mark.browser
-def test_links_lead_to_the_published_book_where_it_has_an_address(small):
-    written, _ = small(baseurl="https://example.org/course")
+def test_links_lead_to_the_published_book_where_it_has_an_address(published):
+    _, written, _ = published
     links = {link["href"] for link in prose(written["solutions", "one"])("a")}
     pages = "https://example.org/course/chapters/"
     assert links == {
@@ -290,7 +300,7 @@ def code(source, *tags):
 
 EXERCISES = [
     v4.new_markdown_cell("## Exercises\n\nFor all.\n\n**1.** A task.\n\nMore of it."),
-    code("given = 1"),
+    code("from utils import data"),
     code("def a(): ...", "stub", "remove-cell"),
     code("def a(): return 1", "solution", "hide-cell"),
     code("assert a() == 1, 'no'", "check", "remove-cell"),
@@ -305,12 +315,12 @@ EXERCISES = [
 
 
 @pytest.mark.browser
-def test_a_students_notebook_has_tasks_stubs_and_checks_and_no_solution(small):
-    written, said = small(*EXERCISES)
+def test_a_students_notebook_has_tasks_stubs_and_checks_and_no_solution(unpublished):
+    _, written, said = unpublished
     sources = [cell.source for cell in written["student", "two"].cells]
     assert sources[1:] == [
         "## Exercises\n\nFor all.\n\n**1.** A task.\n\nMore of it.",
-        "given = 1",
+        "from utils import data",
         "def a(): ...",
         "assert a() == 1, 'no'",
         "**2.** Another.",
@@ -321,7 +331,8 @@ def test_a_students_notebook_has_tasks_stubs_and_checks_and_no_solution(small):
     ]
     solved = [cell.source for cell in written["solutions", "two"].cells]
     code = [cell.source for cell in written["solutions", "two"].cells if cell.cell_type == "code"]
-    assert code == ["given = 1", "def a(): return 1", "assert a() == 1, 'no'", "secret = 2"]
+    assert code[0] == "from utils import data"
+    assert code[1:] == ["def a(): return 1", "assert a() == 1, 'no'", "secret = 2"]
     assert "Secret." in solved[5] and "Secret, too." in solved[7]
     assert "without a check: two, exercise 2, 3" in said
 
@@ -481,19 +492,17 @@ def launched(folder, page):
 
 @pytest.mark.browser
 def test_one_setting_gives_the_buttons_and_the_cell_that_installs_and_without_it_is_neither(
-    small, tmp_path
+    unpublished, published
 ):
-    cell = v4.new_code_cell("from utils import data")
-    written, _ = small(cell)
-    assert "pip" not in str(written) and launched(tmp_path, "two") == []
-    address = "https://github.com/someone/course"
-    written, _ = small(cell, repository=address)
+    folder, written, _ = unpublished
+    assert "pip" not in str(written) and launched(folder, "two") == []
+    folder, written, _ = published
     for kind in KINDS:
         first = written[kind, "two"].cells[0]
-        assert first.source.endswith(f"install({address!r})") and not first.outputs
+        assert first.source.endswith(f"install({REPOSITORY!r})") and not first.outputs
         assert "pip" not in str(written[kind, "one"])  # No code, no need.
-    assert launched(tmp_path, "two") == [
+    assert launched(folder, "two") == [
         "https://mybinder.org/v2/gh/someone/course/notebooks?urlpath=lab/tree/chapters/two.ipynb",
         "https://colab.research.google.com/github/someone/course/blob/notebooks/chapters/two.ipynb",
     ]
-    assert launched(tmp_path, "one") == []
+    assert launched(folder, "one") == []
