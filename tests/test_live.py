@@ -93,8 +93,6 @@ WITHOUT = {
     "recipe": "one curve after another, with nothing to choose",
     "your-own-claim": "the reader brings the experiment",
 }
-# Their pages are written anew as soon as their runs are complete, and get their live cells then.
-OPEN = {"broken-padding"}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +105,7 @@ def test_a_chapter_has_one_live_cell_in_its_section_see_it(chapter):
             section = (re.findall("^## (.*)$", cell.source, re.MULTILINE) or [section])[-1]
         else:
             live_in += [section] * len(re.findall(r"\bwidgets\.live\(", cell.source))
-    assert live_in == ([] if chapter in OPEN else ["See it"])
+    assert live_in == ["See it"]
 
 
 CELLS = """
