@@ -12,8 +12,6 @@ from PIL import Image, PngImagePlugin
 
 from utils.commands import cards, course
 
-small = test_export.small
-
 ignore = shutil.ignore_patterns("results", "vendor")
 CARDS = sorted((ROOT / cards.CARDS).glob("*.png"))
 
@@ -77,13 +75,13 @@ def test_what_shows_something_else_now_is_drawn_anew_and_nothing_else(outdated, 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("baseurl", [None, "https://a.org/course/"])
-def test_a_link_shows_its_card_where_the_book_has_an_address(small, tmp_path, baseurl):
+def test_a_link_shows_its_card_where_the_book_has_an_address(tmp_path, baseurl):
     folder = tmp_path / cards.CARDS
     folder.mkdir(parents=True)
     about = PngImagePlugin.PngInfo()
     about.add_text("Description", "What it shows")
     Image.new("L", (12, 6)).save(folder / "two.png", pnginfo=about)
-    small(v4.new_markdown_cell("More."), baseurl=baseurl)
+    test_export.small(tmp_path, v4.new_markdown_cell("More."), baseurl=baseurl)
     html = tmp_path / "_build" / "html"
     page = (html / "chapters" / "two.html").read_text(encoding="utf-8")
     shown = dict(re.findall(r'<meta property="og:([\w:]+)" content="([^"]*)"', page))

@@ -210,7 +210,7 @@ word
 
 def small(folder, *cells, baseurl=None, repository=None):
     """Build a book of two pages with this book's settings; its notebooks, and what is said."""
-    (folder / "chapters" / "_static").mkdir(parents=True)
+    (folder / "chapters" / "_static").mkdir(parents=True, exist_ok=True)
     for name in ("logo.svg", "theme.css", "theme.js"):
         (folder / "chapters" / "_static" / name).touch()
     (folder / "chapters" / "references.bib").touch()
