@@ -85,7 +85,7 @@ class _Picture(Directive):
             drawing, _ = course.picture(ROOT, named[name])
         except ValueError as error:
             raise self.error(f"chapter-picture: {error}") from None
-        return [_raw(f'<div class="figure">{drawing}</div>')]
+        return [nodes.container("", _raw(drawing), classes=["figure"])]
 
 
 class Finding(Directive):

@@ -98,8 +98,9 @@ class Writer:
         text = node.astext().strip("\n")
         if text.startswith("<svg"):
             # Loose in the text, programs that show notebooks take its shapes out.
-            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.S)
-            return _embedded(text.encode("utf-8"), "svg+xml", title[1].strip() if title else "")
+            named = re.search(r'<title[^>]*>(.*?)</title>|aria-label="([^"]*)"', text, re.S)
+            alt = (named[1] or named[2]).strip() if named else ""
+            return _embedded(text.encode("utf-8"), "svg+xml", alt)
         return self.html(text)
 
     def html(self, text):
