@@ -108,6 +108,31 @@ def without_times(record):
     return [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in record["epochs"]]
 
 
+@pytest.mark.parametrize("images", [50, 48])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_batches_are_those_that_keras_makes_of_arrays_epoch_by_epoch(images, shuffle):
+    rng = np.random.default_rng(0)
+    x = rng.random((images, 28, 28, 1))
+    targets = keras.utils.to_categorical(np.arange(images) % 10).astype(float)
+    keras.utils.set_random_seed(3)
+    deal = fitting.Deal((x, targets), Fit(batch_size=16, shuffle=shuffle))
+    for epoch in range(3):
+        if epoch:
+            order = rng.permutation(images)
+            x, targets = x[order], targets[order]
+            deal.again(order)
+        usual = fitting._ADAPTER.ArrayDataAdapter(x, targets, batch_size=16, shuffle=shuffle)
+        usual = usual.get_tf_dataset()
+        assert usual.element_spec == deal.batches.element_spec
+        assert len(deal.batches) == -(-images // 16)
+        for by_keras, ours in zip(usual, deal.batches, strict=True):
+            assert all(map(np.array_equal, by_keras, ours))
+    # Each epoch deals them otherwise, and each image once.
+    dealt = np.concatenate([np.array(part) for part, _ in deal.batches])
+    assert not np.array_equal(dealt, x.astype("float32")) or not shuffle
+    assert np.array_equal(np.sort(dealt.sum((1, 2, 3))), np.sort(x.astype("f").sum((1, 2, 3))))
+
+
 def test_a_trace_is_taken_on_images_that_are_not_trained_on_and_changes_nothing():
     fits = [Fit(**{**vars(FIT), "trace_every": every}) for every in (2, 1_000)]
     often, never = (run(Arm(lambda: small_net(0.01, layers.Dropout(0.2))), fit) for fit in fits)

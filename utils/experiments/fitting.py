@@ -1,5 +1,6 @@
 """What a run's training may need beside Keras's `fit`: schedules, exact statistics, a trace."""
 
+import importlib
 import math
 import time
 from collections.abc import Callable
@@ -9,6 +10,9 @@ import numpy as np
 from utils import data
 from utils.experiments.quiet_keras import keras, tf
 from utils.experiments.spec import Fit
+
+# How Keras deals arrays to batches.
+_ADAPTER = importlib.import_module("keras.src.trainers.data_adapters.array_data_adapter")
 
 # Held out of the training images, for a trace to be taken on.
 HELD_OUT = 2_000
@@ -94,6 +98,96 @@ def set_schedule(model: keras.Model, fit: Fit, images: int) -> None:
         warmup_target=peak if warm else None,
         warmup_steps=warm,
     )
+
+
+def batches(arrays: tuple, size: int, order: "tf.Variable | None" = None) -> "tf.data.Dataset":
+    """Cut arrays into batches, in a pipeline that is built once for all epochs of a run.
+
+    Given arrays, each call of Keras's `fit` and `evaluate` builds one anew. With a thousand images
+    and a small network that takes a third of an epoch.
+
+    Parameters
+    ----------
+    arrays : tuple of ndarray
+        Images and targets, equally many of each.
+    size : int
+        Of a batch; the last one has what is left.
+    order : tf.Variable, shape (n,), optional
+        Indices of the images, read anew in each epoch.
+
+    Returns
+    -------
+    tf.data.Dataset
+        The batches that Keras makes of arrays in this order, with floats as float32.
+    """
+    arrays = [np.asarray(array) for array in arrays]
+    # In float32, as Keras turns an array into a tensor.
+    kinds = [keras.config.floatx() if array.dtype.kind == "f" else array.dtype for array in arrays]
+    tensors = [tf.constant(array, kind) for array, kind in zip(arrays, kinds, strict=True)]
+    images = len(arrays[0])
+
+    def places(_):
+        indices = tf.range(images) if order is None else order.read_value()
+        # Where all batches are of one size, the graph is to know it, and rounds otherwise.
+        whole = images % size == 0
+        return tf.data.Dataset.from_tensor_slices(indices).batch(size, drop_remainder=whole)
+
+    options = tf.data.Options()
+    # To look for a better pipeline takes longer than this one does.
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    return (
+        tf.data.Dataset.range(1)
+        .flat_map(places)
+        .map(lambda place: tuple(tf.gather(tensor, place) for tensor in tensors))
+        .apply(tf.data.experimental.assert_cardinality(math.ceil(images / size)))
+        .prefetch(2)
+        .with_options(options)
+    )
+
+
+class Deal:
+    """Deals the training images of a run in the order in which Keras deals arrays.
+
+    Parameters
+    ----------
+    train : tuple of ndarray
+        Images and targets.
+    fit : Fit
+        Settings that stand for one scale.
+
+    Attributes
+    ----------
+    batches : tf.data.Dataset
+        Of the current epoch.
+    order : ndarray of int
+        The images as they lie for it, before Keras shuffles them.
+
+    Notes
+    -----
+    Once it is seeded, Keras shuffles in every epoch alike. So the images are to be dealt anew before
+    each; what Keras's shuffling does to them is asked once.
+    """
+
+    def __init__(self, train: tuple, fit: Fit):
+        images = len(train[0])
+        self.order = self._shuffled = np.arange(images)
+        if fit.shuffle:
+            asked = _ADAPTER.ArrayDataAdapter(self.order, batch_size=images, shuffle=True)
+            self._shuffled = next(iter(asked.get_tf_dataset())).numpy()
+        self._order = tf.Variable(self._shuffled, trainable=False)
+        self.batches = batches(train, fit.batch_size, self._order)
+
+    def again(self, permutation: np.ndarray) -> None:
+        """Deal them anew for the next epoch.
+
+        Parameters
+        ----------
+        permutation : ndarray of int
+            Of the images as they lie.
+        """
+        self.order = self.order[permutation]
+        self._order.assign(self.order[self._shuffled])
 
 
 def recalibrate(model: keras.Model, images: np.ndarray) -> None:

@@ -189,33 +189,29 @@ def _fit(
 ) -> list[dict]:
     """Train for all epochs, and return the metrics of each with its seconds of training."""
     watch = _Watch(trace)
-    x, y = train
+    deal, tests = fitting.Deal(train, job.fit), fitting.batches(test, _TEST_BATCH)
     orders = np.random.default_rng((job.seed, 1))
     epochs = []
     for epoch in range(job.fit.epochs):
         if epoch:
-            # Once it is seeded, Keras shuffles in every epoch alike. So the images are dealt anew.
-            order = orders.permutation(len(x))
-            x, y = x[order], y[order]
+            deal.again(orders.permutation(len(deal.order)))
         last = epoch + 1 == job.fit.epochs
         recalibrated = last and job.fit.precise_batch_norm
         tested = (epoch + 1) % job.fit.test_every == 0 or last
         history = model.fit(
-            x,
-            y,
+            deal.batches,
             initial_epoch=epoch,
             epochs=epoch + 1,
-            batch_size=job.fit.batch_size,
-            validation_data=test if tested and not recalibrated else None,
-            validation_batch_size=_TEST_BATCH,
-            shuffle=job.fit.shuffle,
+            validation_data=tests if tested and not recalibrated else None,
+            shuffle=False,
             callbacks=[*([trace] if trace else []), watch],
             verbose=0,
         ).history
         metrics = {_column(metric): float(values[0]) for metric, values in history.items()}
         if recalibrated:
-            fitting.recalibrate(model, x[orders.permutation(len(x))[: fitting.MOST_FOR_STATISTICS]])
-            found = model.evaluate(*test, batch_size=_TEST_BATCH, verbose=0, return_dict=True)
+            drawn = deal.order[orders.permutation(len(deal.order))[: fitting.MOST_FOR_STATISTICS]]
+            fitting.recalibrate(model, np.asarray(train[0])[drawn])
+            found = model.evaluate(tests, verbose=0, return_dict=True)
             metrics |= {f"test_{metric}": value for metric, value in found.items()}
         epochs.append({**metrics, "seconds": round(watch.seconds[epoch], 3)})
     return epochs
