@@ -165,8 +165,8 @@ class Deal:
 
     Notes
     -----
-    Once it is seeded, Keras shuffles in every epoch alike. So the images are to be dealt anew before
-    each; what Keras's shuffling does to them is asked once.
+    Once it is seeded, Keras shuffles in every epoch alike. So the images are to be dealt anew
+    before each; what Keras's shuffling does to them is asked once.
     """
 
     def __init__(self, train: tuple, fit: Fit):
