@@ -61,12 +61,7 @@ EXCEPTIONS = {
 # In code that is stored with its outputs, or runs under this name: to be mended when the page is
 # stored again.
 LEFT = {
-    ("chapters/augmentation.ipynb", "half turn"),
-    ("chapters/augmentation.ipynb", "half a turn"),
     ("chapters/seconds.ipynb", "places with four channels"),
-    ("chapters/shrinking.ipynb", "sides of the map"),
-    ("chapters/shrinking.ipynb", "sides of the maps"),
-    ("chapters/weight-sharing.ipynb", "kernel of its own"),
 }
 
 # Of the ledger, what a reader sees; the rest are names of experiments, arms and metrics.
