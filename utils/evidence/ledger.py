@@ -366,7 +366,10 @@ def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
         An ``<a>`` element that holds the whole file.
     """
     kind = "application/json" if isinstance(content, str) else "text/csv;charset=utf-8"
-    written = content if isinstance(content, str) else content.to_csv(index=False)
+    # A metric of Keras's is a float32, and has no more digits than these.
+    written = (
+        content if isinstance(content, str) else content.to_csv(index=False, float_format="%.7g")
+    )
     packed = written.encode("utf-8")
     if name.endswith(".gz"):
         # Without the time of day in it, the same table gives the same page.
