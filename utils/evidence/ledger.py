@@ -354,7 +354,7 @@ def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
     Parameters
     ----------
     content : pandas.DataFrame or str
-        What to save; a table is written as CSV.
+        What to save; a table is written as CSV, with seven significant digits.
     name : str
         Of the file: ``.csv``, ``.json``, or one of them with ``.gz`` to have it compressed.
     text : str
@@ -366,7 +366,7 @@ def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
         An ``<a>`` element that holds the whole file.
     """
     kind = "application/json" if isinstance(content, str) else "text/csv;charset=utf-8"
-    # A metric of Keras's is a float32, and has no more digits than these.
+    # As many digits as a float32 holds, which is what Keras measures in; more only swell the page.
     written = (
         content if isinstance(content, str) else content.to_csv(index=False, float_format="%.7g")
     )
