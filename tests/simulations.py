@@ -10,7 +10,7 @@ from scipy import stats
 from utils.evidence.statistics import stein_seeds
 
 PILOT, CAP, REPEATS = 10, 40, 20_000
-EFFECTS = {"none": 0.0, "at the margin": 1.0, "two margins": 2.0, "five margins": 5.0}
+EFFECTS = (0, 1, 2, 5)  # in margins
 SPREADS = (0.5, 1.0)  # standard deviation of a difference, in margins
 
 # Differences with mean 0 and standard deviation 1.
@@ -40,25 +40,25 @@ def frame_of(values) -> pd.DataFrame:
 
 
 def table() -> pd.DataFrame:
-    """Say for each kind of difference, spread and effect how often what happens."""
+    """Say for each kind of difference, spread and effect how often what happens, in percent."""
     rng, rows = np.random.default_rng(2026), []
     for kind in KINDS:
         for spread in SPREADS:
-            for name, effect in EFFECTS.items():
+            for effect in EFFECTS:
                 low, high, seeds = intervals(rng, kind, effect, spread).T
                 above, below = low > 1, high < -1
                 inside = (low > -1) & (high < 1)
                 rows.append(
                     {
                         "differences": kind,
-                        "standard deviation": "1 margin" if spread == 1 else f"{spread:g} margins",
-                        "true effect": name,
+                        "SD": f"{spread:g}",
+                        "effect": f"{effect}",
                         "seeds": f"{seeds.mean():.0f}",
-                        "covered": f"{np.mean((low <= effect) & (effect <= high)):.1%}",
-                        "supported": f"{above.mean():.1%}",
-                        "no difference": f"{inside.mean():.1%}",
-                        "refuted": f"{below.mean():.1%}",
-                        "undecided": f"{1 - above.mean() - inside.mean() - below.mean():.1%}",
+                        "covered": f"{100 * np.mean((low <= effect) & (effect <= high)):.1f}",
+                        "supported": f"{100 * above.mean():.1f}",
+                        "no difference": f"{100 * inside.mean():.1f}",
+                        "refuted": f"{100 * below.mean():.1f}",
+                        "undecided": f"{100 * np.mean(~(above | inside | below)):.1f}",
                     }
                 )
     return pd.DataFrame(rows)
@@ -67,7 +67,7 @@ def table() -> pd.DataFrame:
 def markdown(frame: pd.DataFrame) -> str:
     """Write the table as method.md has it."""
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines).replace("%", " %")
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

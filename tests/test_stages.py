@@ -151,7 +151,7 @@ def simulated():
 
 def test_the_interval_covers_normal_differences(simulated):
     covered = simulated[simulated["differences"] == "normal"]["covered"]
-    assert (covered.str.rstrip("%").astype(float) >= 94.5).all()
+    assert (covered.astype(float) >= 94.5).all()
 
 
 def test_the_page_has_the_table_that_the_simulation_gives(simulated):
