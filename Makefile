@@ -97,7 +97,7 @@ notebooks: $(STAMP)  ## run the notebooks at quick scale and store their outputs
 	$(RUN) -m utils.commands.notebooks --store $(NOTEBOOK)
 
 claim: $(STAMP)  ## begin a claim of your own: its entry in the ledger, a notebook and a test (NAME=my-claim)
-	$(RUN) -m utils.commands.claim $(NAME)
+	$(RUN) -m utils.commands.claim $(if $(NAME),-- '$(NAME)')
 
 # The builder of the book writes them: it has resolved numbers, terms, citations and links.
 notebooks-export: $(STAMP)  ## write the notebooks in plain Markdown, with solutions and for students, into _build/notebooks

@@ -388,6 +388,16 @@ def test_a_network_for_other_images_is_refused_in_one_line(records):
 
 
 @pytest.mark.training
+def test_a_network_for_fewer_classes_is_refused_in_one_line(records):
+    from keras import layers
+
+    fewer = {"a": lambda: classifier(layers.Flatten(), shape=(6, 5, 3), classes=3)}
+    message = "ValueError: its model has 3 outputs, and 'noise' has 5 classes; allowed is an output"
+    with refused(message, RunError):
+        Experiment("x", fewer, seeds=1, data=made(classes=5)).run("quick")
+
+
+@pytest.mark.training
 def test_records_of_other_data_lie_apart_and_carry_its_name_and_hash(records):
     data, other = made(), made(name="noise", seed=1)
     result = experiment(data).run("full")

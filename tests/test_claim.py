@@ -93,12 +93,15 @@ def test_the_notebook_keeps_the_rules_of_notebooks(checkout):
         assert "{{" not in cell.source and "{name}" not in cell.source
     # It was never stored, whatever it may look like.
     assert not Page.read(path).stored
-    heads = re.findall(r"^#+ (.*)$", "\n".join(cell.source for cell in notebook.cells), re.M)
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heads = re.findall(r"^#+ (.*)$", prose, re.M)
     assert heads == ["My claim", *("The question", "Predict", "The experiment"),
                      *("The verdict", "Exercises")]  # fmt: skip
 
 
 BAD_NAMES = ["", "My-claim", "my_claim", "-a", "a-", "a--b", "../a", "a/b", "a b", "ä", "a" * 41]
+# YAML reads these as numbers, and as no text at all.
+BAD_NAMES += ["123", "0x1f", "1e5", "null", "on", "true"]
 
 
 @pytest.mark.parametrize("name", [*BAD_NAMES, "a\n", "a.b", "{name}"])
@@ -112,7 +115,7 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_written(checkout, name):
 @given(st.text(max_size=45))
 @settings(deadline=None)
 def test_no_other_name_reaches_a_path(name):
-    assume(not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 40)
+    assume(not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 40)
     with refused("; allowed are lower-case letters", claim.ClaimError):
         claim.begin(name, Path("nowhere"))
 
@@ -234,6 +237,16 @@ def test_the_author_is_told_what_is_next_and_what_to_fill_in(course):
     for where in ("claims.yml", "my-claim.ipynb", "test_my_claim.py"):
         assert re.search(rf"{where}, line \d+: .*FILL IN: \w", said), said
     assert "FILL IN: what is claimed, in one sentence" in said
+
+
+def test_what_lists_all_claims_lists_one_that_was_begun(course):
+    drawn = "from utils.commands import pages; print(pages.squares(), 'LINES', pages.lines())"
+    status, said = course("-c", drawn)
+    assert status == 0, said
+    for part in said.split("LINES"):
+        assert 'href="claims.html#my-claim"' in part
+    assert '<h2><a href="my-claim.html">My claim</a></h2>' in said
+    assert pytest_in(course, "test_ledger.py", "-k", "one_row")[0] == 0
 
 
 @pytest.mark.training

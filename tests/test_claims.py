@@ -139,6 +139,8 @@ WRONG = [
     ("treatment", ["first"], f"treatment…['first']; {ARMS}"),
     ("treatment", ["first", 2], f"treatment…['first', 2]; {ARMS}"),
     ("baseline", 3, f"baseline…3; {ARMS}"),
+    ("baseline", "first", "baseline='first'; allowed is another arm than the treatment"),
+    ("margin", 1, "margin=1; allowed is less than 1, which is 100 percentage points"),
     ("place", [], f"place…[]; {TEXTS}"),
 ]
 

@@ -176,6 +176,10 @@ SETTINGS = [
     ({"arms": [len]}, "arms=…mapping"),
     ({"arms": {"a": "tiny"}}, "arms: 'a'='tiny'…builds its model"),
     ({"arms": {"a": Arm(None)}}, "arms: 'a'=None"),
+    (
+        {"arms": {"a": models.classifier()}},
+        "arms: 'a'=<Sequential…a function that builds",
+    ),
     ({"arms": {3: len}}, "arms: 3=…a text as the name"),
     ({"quick_arms": ["a", "c"]}, "quick_arms=['a', 'c']; allowed are names of arms…'a'"),
     ({"quick_arms": []}, "quick_arms=[]; …at least one"),

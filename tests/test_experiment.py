@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers import python
+from helpers import python, refused
 from keras import layers
 
 from utils import data
@@ -725,6 +725,20 @@ def test_a_claim_is_judged_by_the_runs_of_all_results_that_it_rests_on(results, 
         found.expect("a-claim", "suported", others)
     ledger(PART, ELSEWHERE)
     found.expect("a-claim", "supported", others)
+
+
+def test_a_claim_that_asks_for_what_an_experiment_has_not_is_refused(results, ledger):
+    found = cheap().run("quick")
+    has = "allowed is an arm of the experiment 'two-arms': ['conv', 'dense']"
+    ledger({**PART, "baseline": "con"})
+    with refused(f"claim a-claim, 'dense against conv': baseline='con'; {has}"):
+        found.verdict("a-claim")
+    ledger({**PART, "treatment": ["dense", "cnv"]})
+    with refused(f"treatment=('dense', 'cnv'); {has}"):
+        found.verdict("a-claim")
+    ledger(ELSEWHERE)
+    with refused("claim a-claim: experiment=['others']; allowed is one of ['two-arms'], or more"):
+        found.verdict("a-claim")
 
 
 def test_a_pilot_decides_how_many_seeds_are_trained(results, ledger):

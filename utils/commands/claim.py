@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -32,6 +33,7 @@ class ClaimError(ValueError):
 
 _ENTRY = """
 - id: {name}
+{sections}
   section: {section}
   source: own
   chapter: {name}
@@ -42,6 +44,7 @@ _ENTRY = """
   parts:
     - says: "FILL IN: the difference, in a few words"
       experiment: {name}
+      # FILL IN: the metric, its unit, the names of the arms, and what the claim expects of them.
       metric: test_accuracy
       treatment: treatment
       baseline: baseline
@@ -51,7 +54,7 @@ _ENTRY = """
       unit: points
 """
 
-_TEST = '''"""The arms of the claim {name}: they differ in what it is about, and in nothing else."""
+_TEST = '''"""The arms of {name} differ in what the claim is about."""
 
 import json
 
@@ -70,11 +73,11 @@ PRINTS = 'print("FOUND", json.dumps(taken.fingerprints("quick")))'
 
 
 def test_the_arms_differ_in_what_the_claim_is_about_and_in_nothing_else():
-    (part,) = load_ledger()["{name}"].parts
-    said = with_experiment(CHAPTERS / "{name}.ipynb", part.experiment, PRINTS)
-    prints = json.loads(said.partition("FOUND ")[2])
-    treatment, baseline = prints[part.treatment], prints[part.baseline]
-    assert {{kind for kind in treatment if treatment[kind] != baseline[kind]}} == DIFFERENT
+    for part in load_ledger()["{name}"].comparisons:
+        said = with_experiment(CHAPTERS / "{name}.ipynb", part.experiment, PRINTS)
+        prints = json.loads(said.partition("FOUND ")[2])
+        treatment, baseline = prints[part.treatment], prints[part.baseline]
+        assert {{kind for kind in treatment if treatment[kind] != baseline[kind]}} == DIFFERENT
 '''
 
 # Each cell of the notebook: what it is, its tags, its text.
@@ -145,8 +148,11 @@ result = experiment.run()""",
     (
         "code",
         ("hide-input",),
-        """figures.compare(
+        """# FILL IN: the margin of claims.yml, and what the figure shows.
+figures.compare(
     result,
+    baseline="baseline",
+    margin=0.005,
     alt="Test accuracy of the treatment and the baseline, with a mark for each seed.",
 )""",
     ),
@@ -177,7 +183,8 @@ def begin(name: str, root: Path = ROOT) -> list[Path]:
     ----------
     name : str
         The claim's id, and the name of its page and of its experiment: lower-case letters, digits
-        and single hyphens between them, 40 at most, that nothing else is called.
+        and single hyphens between them, a letter first, 40 at most, that nothing else is called;
+        and no word that YAML reads as another value, such as ``null``.
     root : pathlib.Path
         The checkout.
 
@@ -195,10 +202,11 @@ def begin(name: str, root: Path = ROOT) -> list[Path]:
         If a file cannot be written; what was there before is there again.
     """
     load_ledger.cache_clear()
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > _LONGEST:
+    plain = re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) and len(name) <= _LONGEST
+    if not plain or yaml.safe_load(name) != name:
         raise ClaimError(
             f"name={name!r}; allowed are lower-case letters, digits and single hyphens between "
-            f"them, {_LONGEST} at most, such as 'large-batches'"
+            f"them, a letter first, {_LONGEST} at most, such as 'large-batches'"
         )
     chapters = root / "chapters"
     ledger, contents = chapters / "claims.yml", root / "_toc.yml"
@@ -236,8 +244,11 @@ def _require_free(name: str, ledger: Path, paths: list[Path]) -> None:
 
 
 def _with_entry(text: str, name: str) -> str:
-    section = yaml.safe_load(text)["claims"][-1]["section"]
-    return text.rstrip("\n") + "\n" + _ENTRY.format(name=name, section=section)
+    known = list(dict.fromkeys(entry["section"] for entry in yaml.safe_load(text)["claims"]))
+    listed = f"FILL IN: its section of the ledger, one of {', '.join(known)}."
+    sections = textwrap.fill(listed, 98, initial_indent="  # ", subsequent_indent="  # ")
+    entry = _ENTRY.format(name=name, section=known[-1], sections=sections)
+    return text.rstrip("\n") + "\n" + entry
 
 
 def _with_page(text: str, name: str) -> str:
@@ -315,8 +326,10 @@ Next:
   2. Put your two arms into the notebook: .venv/bin/jupyter lab chapters/{name}.ipynb
   3. make notebooks NOTEBOOK=chapters/{name}.ipynb    runs it at quick scale, in half a minute
   4. make results CLAIM={name} PLAN=1    says what the verdict costs; without PLAN=1 it is trained
-  5. make notebooks NOTEBOOK=chapters/{name}.ipynb, and the same with claims.ipynb, show the verdict
-  6. make test-fast, and .venv/bin/python -m pytest {written[-1].relative_to(ROOT)}"""
+  5. make notebooks NOTEBOOK=chapters/{name}.ipynb, and with claims.ipynb, show the verdict;
+     make cards draws it into the picture of the first page
+  6. make test-fast, and .venv/bin/python -m pytest {written[-1].relative_to(ROOT)}
+To take it back, delete the entry, the page's line in _toc.yml, the notebook and the test."""
     )
     return 0
 

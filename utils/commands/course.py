@@ -71,13 +71,7 @@ def chapters(source=ROOT):
         it should have, or a chapter needs one that does not come before it.
     """
     source = Path(source)
-    toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
-    parts = {
-        Path(entry["file"]).name: part["caption"]
-        for part in toc["parts"]
-        if part.get("numbered")
-        for entry in part["chapters"]
-    }
+    parts = {name: caption for caption, names in _parts(source, True) for name in names}
     told = yaml.safe_load((source / "chapters" / "course.yml").read_text(encoding="utf-8"))
     if set(told) != set(parts):
         different = sorted(set(told) ^ set(parts))
@@ -92,14 +86,48 @@ def chapters(source=ROOT):
             if needed not in earlier:
                 raise ValueError(f"{name}: needs={needed!r}; allowed are {earlier}, before it")
         lists = {field: tuple(entry[field]) for field in ("needs", "objectives")}
-        title = _title(source / "chapters" / f"{name}.ipynb")
+        title = _title(source, name)
         told_once = {field: entry[field] for field in ("question", "picture")}
         read.append(Chapter(name, len(read) + 1, part, title, **told_once, **lists))
     return read
 
 
-def _title(path):
+def _parts(source, numbered):
+    """Read the caption and the pages' names of each part of the book, or of each numbered one."""
+    toc = yaml.safe_load((Path(source) / "_toc.yml").read_text(encoding="utf-8"))
+    return [
+        (part["caption"], [Path(page["file"]).name for page in part["chapters"]])
+        for part in toc["parts"]
+        if part.get("numbered") or not numbered
+    ]
+
+
+def settling(names, source=ROOT):
+    """Find the pages that settle claims: the chapters, and what an author has added elsewhere.
+
+    Parameters
+    ----------
+    names : collection of str
+        Of the pages, each a notebook of the book.
+    source : path
+        Folder that holds ``_toc.yml`` and ``chapters``.
+
+    Returns
+    -------
+    dict of str to dict of str to str
+        Caption of each part of the book that has one of them; of each of these its name and title,
+        in the order of the book.
+    """
+    found = {}
+    for caption, pages in _parts(source, False):
+        if titles := {name: _title(source, name) for name in pages if name in names}:
+            found[caption] = titles
+    return found
+
+
+def _title(source, name):
     """Read the heading of a notebook."""
+    path = Path(source) / "chapters" / f"{name}.ipynb"
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     return "".join(first["source"]).splitlines()[0].removeprefix("# ")
 

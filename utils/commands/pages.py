@@ -45,17 +45,19 @@ def _raw(html):
     return nodes.raw("", html, format="html")
 
 
+def _settling():
+    return course.settling({entry.claim.chapter for entry in _entries().values()})
+
+
 def squares():
     """Draw all verdicts, in one row for each part of the book."""
-    parts = {}
-    for chapter in course.chapters():
-        parts.setdefault(chapter.part, []).append(chapter.name)
+    parts = {caption: list(titles) for caption, titles in _settling().items()}
     return overview.squares_html(list(_entries().values()), parts)
 
 
 def lines():
     """Write all verdicts, one line each, by chapter."""
-    titles = {chapter.name: chapter.title for chapter in course.chapters()}
+    titles = {name: title for part in _settling().values() for name, title in part.items()}
     return overview.lines_html(list(_entries().values()), titles)
 
 

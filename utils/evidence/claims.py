@@ -8,7 +8,7 @@ quick runs in a chapter only say which way they point.
 import functools
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -729,12 +729,7 @@ def settle(
     ValueError
         When the tables are of different data, and the claim does not say which it means.
     """
-    claim = claim_id
-    if not isinstance(claim, Claim):
-        ledger = load_ledger()
-        if claim_id not in ledger:
-            raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
-        claim = ledger[claim_id]
+    claim = _known(claim_id)
     frames = [frame for frame in (quick, full) if frame is not None and not frame.empty]
     if not frames:
         return Settlement(claim, ())
@@ -753,6 +748,47 @@ def settle(
                 used.setdefault(scale, []).append(part[part["arm"].isin(comparison.arms)])
     ran = {scale: describe_runs(pd.concat(parts)) for scale, parts in used.items()}
     return Settlement(claim, tuple(rows), ran, other)
+
+
+def _known(claim_id: str | Claim) -> Claim:
+    if isinstance(claim_id, Claim):
+        return claim_id
+    ledger = load_ledger()
+    if claim_id not in ledger:
+        raise KeyError(f"claim_id={claim_id!r} is not in {LEDGER.name}")
+    return ledger[claim_id]
+
+
+@checked
+def require_arms(claim_id: str | Claim, arms: Mapping[str, Collection[str]]) -> None:
+    """Insist that a claim asks some experiments for what they have.
+
+    Parameters
+    ----------
+    claim_id : str or Claim
+        As for `settle`.
+    arms : mapping of str to collection of str
+        Name of each experiment, with ``@`` and that of the data where not MNIST's, and of its arms.
+
+    Raises
+    ------
+    KeyError
+        When the ledger has no such claim.
+    LedgerError
+        When no comparison of the claim is of one of these experiments, or one of them has an arm
+        that its experiment has not.
+    """
+    claim = _known(claim_id)
+    of_any_data = {title.partition("@")[0]: names for title, names in arms.items()} | dict(arms)
+    named = {part.experiment for part in claim.comparisons}
+    if named.isdisjoint(of_any_data) and named:
+        _check(claim.id, "experiment", sorted(named), False, f"one of {sorted(arms)}, or more")
+    for part in claim.comparisons:
+        has = of_any_data.get(part.experiment, part.arms)
+        allowed = f"an arm of the experiment {part.experiment!r}: {sorted(has)}"
+        for side, value in (("treatment", part.treatment), ("baseline", part.baseline)):
+            asked = _several(value or ())
+            _check(f"{claim.id}, {part.says!r}", side, value, set(asked) <= set(has), allowed)
 
 
 def _on_data_of(claim: Claim, runs: pd.DataFrame) -> tuple[Claim, str]:
@@ -888,6 +924,10 @@ def _part(where: str, entry: dict, sources: tuple[str, ...], role: str) -> Compa
         allowed = "an arm, or a list of two or more and a baseline"
         _check(where, side, arms, not several or len(sides) == 2, allowed)
         sides[side] = tuple(arms) if several else arms
+    differ = len(sides) < 2 or sides["treatment"] != sides["baseline"]
+    _check(where, "baseline", entry.get("baseline"), differ, "another arm than the treatment")
+    points = entry.get("unit") != "points" or margin < 1
+    _check(where, "margin", margin, points, "less than 1, which is 100 percentage points")
     return Comparison(**{**entry, **sides, "place": place})
 
 

@@ -359,7 +359,10 @@ class Recorded:
             parts = "; ".join(f"{arm}: {', '.join(why)}" for arm, why in self.changed.items())
             text += f" Older records no longer count, because these changed: {parts}."
         if missing:
-            text += " `make results` runs what is missing."
+            # Data of one's own can be loaded by their owner alone.
+            own = "@" in self.required.experiment
+            how = '`run("full")`' if own else "`make results`"
+            text += f" {how} runs what is missing."
         if self.damaged:
             text += f" Damaged lines, skipped: {', '.join(map(str, self.damaged))}."
         return text
@@ -426,9 +429,18 @@ class Result:
         KeyError
             When the ledger has no such claim.
         ValueError
-            When the results are of different data, and the claim does not say which it means.
+            When the results are of different data, and the claim does not say which it means; or
+            when none of its comparisons is of one of these experiments, or has an arm that its
+            experiment has not.
         """
         results = (self, *others)
+        arms = {
+            each.experiment.title: {
+                arm for scale in data.SCALES for arm in each.experiment.arms_at(scale)
+            }
+            for each in results
+        }
+        claims.require_arms(claim, arms)
         quick = [each.quick for each in results if each.quick is not None]
         full = [each.recorded.frame for each in results if not each.recorded.frame.empty]
         return claims.settle(

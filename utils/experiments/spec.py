@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from utils import data
+from utils.checked import shown
 from utils.evidence.records import check_name
 from utils.evidence.table import LEADING
 
@@ -252,7 +253,7 @@ trace_every : as in `Fit`
         """Check everything, at both scales."""
         if self.data is not None and not isinstance(self.data, data.Dataset):
             raise TypeError(
-                f"data={self.data!r}; allowed are None, for MNIST, and what "
+                f"data={shown(self.data)}; allowed are None, for MNIST, and what "
                 "utils.data.from_arrays or utils.data.from_npz returns"
             )
         check_name(self.name, "name")
@@ -292,7 +293,8 @@ trace_every : as in `Fit`
             )
         made = {name: arm if isinstance(arm, Arm) else Arm(arm) for name, arm in arms.items()}
         for name, arm in made.items():
-            if not isinstance(name, str) or not callable(arm.build):
+            built = hasattr(arm.build, "fit")  # A model can be called, too.
+            if not isinstance(name, str) or not callable(arm.build) or built:
                 raise ValueError(
                     f"arms: {name!r}={arm.build!r} at {scale} scale; allowed is a text as the name "
                     "and an Arm, or a function that builds its model"

@@ -182,6 +182,12 @@ def _check_input(model: keras.Model, split: data.Split, name: str) -> None:
             f"its model takes images of shape {taken}, and those of {name!r} have {given}; allowed "
             f"is keras.Input({given})"
         )
+    classes, outputs = int(split.y_train.max()) + 1, model.output_shape
+    if len(outputs) == 2 and 1 < outputs[1] < classes:
+        raise ValueError(
+            f"its model has {outputs[1]} outputs, and {name!r} has {classes} classes; allowed is "
+            "an output for each class"
+        )
 
 
 def _fit(
