@@ -508,6 +508,9 @@ ELSEWHERE = {
     "data.arrays.from_npz": "arrays: a_file_that_is_no_intact_archive_is_refused",
     "data.arrays.Dataset.split": "arrays: a_size_that_leaves_no_image_of_a_class_is_refused",
     "data.arrays.Dataset.fingerprint": "arrays: a_hash_follows_every_array_and_nothing_else",
+    "evidence.claims.require_arms": (
+        "experiment: a_claim_that_asks_for_what_an_experiment_has_not_is_refused"
+    ),
     "evidence.claims.read_claim": "arrays: a_claim_that_is_not_as_it_must_be_is_refused",
     "evidence.ledger.fill": "pages: ",
     "evidence.overview.counts": "pages: ",

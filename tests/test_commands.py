@@ -108,7 +108,7 @@ def test_the_environment_is_made_once_and_arguments_reach_the_commands(project):
         (["book"], "book"),
         (["notebooks"], "notebooks --store"),
         (["results", "CLAIM=a-claim"], "notebooks --claim a-claim"),
-        (["claim", "NAME=my-claim"], "claim my-claim"),
+        (["claim", "NAME=my-claim"], "claim -- my-claim"),
         (["notebooks", "NOTEBOOK=chapters/a.ipynb"], "notebooks --store chapters/a.ipynb"),
         (
             ["results", "CLAIM=a-claim", "SCHEDULER=tcp://host:1"],
