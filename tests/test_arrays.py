@@ -400,6 +400,7 @@ def test_a_network_for_fewer_classes_is_refused_in_one_line(records):
 @pytest.mark.training
 def test_records_of_other_data_lie_apart_and_carry_its_name_and_hash(records):
     data, other = made(), made(name="noise", seed=1)
+    assert '`run("full")` runs what is missing' in repr(experiment(data).recorded())
     result = experiment(data).run("full")
     assert result.recorded.complete
     (file,) = (records / "results").glob("*.jsonl")
