@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from utils.commands import book, notebooks
+from utils.evidence.claims import load_ledger
 from utils.evidence.records import RecordFile
 from utils.evidence.stored import OUTPUTS_KEY, outputs_hash
 
@@ -254,6 +255,32 @@ def test_a_notebook_holds_nothing_of_one_machine_and_no_image_without_words(path
     assert [tag[:80] for tag in tags if not re.search(r"\balt=[\"'][^\"']{3,}", tag)] == []
 
 
+def caption_of(cell):
+    """Read what stands below the figure of a cell."""
+    return cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
+
+
+def settled():
+    """Name the chapters whose claims are all settled by their present design."""
+    claims = load_ledger().values()
+    return sorted({each.chapter for each in claims} - {each.chapter for each in claims if each.old})
+
+
+@pytest.mark.parametrize("chapter", settled())
+def test_below_a_figure_stands_what_it_shows_in_other_words_than_its_alternative_text(chapter):
+    told = []
+    for cell in nbformat.read(ROOT / "chapters" / f"{chapter}.ipynb", as_version=4).cells:
+        outputs = [output.get("data", {}) for output in cell.get("outputs", ())]
+        pictures = [data["text/plain"] for data in outputs if "image/png" in data]
+        assert bool(caption_of(cell)) == bool(pictures), cell.id
+        if pictures:
+            told.append(caption_of(cell))
+            # It would be repeated below each, and each needs its own.
+            assert len(pictures) == 1 and told[-1][:40] not in pictures[0], cell.id
+            assert re.fullmatch(r"[A-Z0-9].{20,}\.", told[-1]), told[-1]
+    assert told and len(told) == len(set(told))
+
+
 # A mean or a difference as runs give it, and an interval.
 RESULT = re.compile(
     r"(?<![\d.,])\d+\.\d\d+\s?%|(?<!\w)[+−-]\d+\.\d+\spoints"
@@ -276,8 +303,8 @@ def test_no_number_of_a_run_is_typed():
     found = {}
     for path in NOTEBOOKS:
         cells = nbformat.read(path, as_version=4).cells
-        prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        found[path.name] = typed(prose)
+        prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        found[path.name] = typed("\n\n".join([*prose, *map(caption_of, cells)]))
     for path in (ROOT / "chapters").glob("*.md"):
         found[path.name] = typed(path.read_text(encoding="utf-8"))
     assert {name: numbers for name, numbers in found.items() if numbers} == {}

@@ -128,6 +128,10 @@ def test_an_exported_page_says_word_for_word_what_the_page_says(exported, html):
     for name, notebook in exported["solutions"].items():
         page = BeautifulSoup((html / "chapters" / f"{name}.html").read_text("utf-8"), "html.parser")
         article = page.article
+        for cell in article.select("div.cell, details.hide"):
+            for caption in cell.select("figcaption"):  # What is read of a cell, beside its output.
+                caption.select_one(".caption-number").decompose()
+                cell.insert_before(caption.extract())
         beside = "div.cell, details.hide, a.headerlink, script, svg, .section-number, span.label"
         for element in article.select(f"{beside}, .toctree-wrapper"):
             element.decompose()

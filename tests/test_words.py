@@ -118,6 +118,8 @@ def texts():
             continue
         stored = nbformat.read(ROOT / f"{page}.ipynb", as_version=4).cells
         told[f"{page}.ipynb"] = [cell.source for cell in stored if cell.cell_type == "markdown"]
+        below = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in stored]
+        told[f"{page}.ipynb"] += [figure["caption"] for figure in below if figure]
         code = [cell.source for cell in stored if cell.cell_type == "code"]
         told[f"{page}.ipynb, code"] = [label for source in code for label in labels(source)]
     for path in sorted((ROOT / "utils").rglob("*.py")):

@@ -84,7 +84,7 @@ class Piece:
     Attributes
     ----------
     cell : nbformat.NotebookNode
-        The cell of the source that it comes from.
+        The cell of the source that it comes from; of a figure's caption, one of its own.
     kind : {"text", "answer", "code", "stub", "solution", "check"}
         What it is for.
     exercise : str
@@ -138,7 +138,7 @@ def _pieces(app, doctree, page):
     else:
         cells = [v4.new_markdown_cell(id="page")]
     writer = Writer(lambda *link: _address(app, page, *link), app.srcdir)
-    blocks = _blocks_of_cells(doctree)
+    blocks, captions = _blocks_of_cells(doctree)
     exercise, answered, depth = "", False, 0  # depth: of the section with the exercises.
     for index, cell in enumerate(cells):
         tags = cell.metadata.get("tags", [])
@@ -152,6 +152,9 @@ def _pieces(app, doctree, page):
                     output.data["text/html"] = writer.html(output.data["text/html"])
             if kind != "code" or "remove-cell" not in tags:
                 yield Piece(cell, kind, exercise)
+            for caption in captions[index]:
+                below = v4.new_markdown_cell(id=f"{cell.id}-caption")
+                yield Piece(below, "text", exercise, writer.write(caption))
             continue
         for block in blocks[index]:
             try:
@@ -177,8 +180,8 @@ def _pieces(app, doctree, page):
 
 
 def _blocks_of_cells(doctree):
-    """Sort the blocks of a page's text by the position of their cells."""
-    blocks, index = defaultdict(list), 0
+    """Sort the blocks of a page's text, and what stands below its figures, by their cells."""
+    blocks, captions, index = defaultdict(list), defaultdict(list), 0
 
     def collect(node):
         nonlocal index
@@ -192,7 +195,9 @@ def _blocks_of_cells(doctree):
                 blocks[index].append(child)
 
     collect(doctree)
-    return blocks
+    for cell in doctree.findall(lambda node: "cell_index" in getattr(node, "attributes", ())):
+        captions[cell["cell_index"]] += cell.findall(nodes.caption)
+    return blocks, captions
 
 
 def _address(app, page, address, same_page):

@@ -27,9 +27,11 @@ def sheet(axes, count: int, alt: str | None, size: tuple[float, float], **grid):
 def finish(drawing, places: list[Axes], alt: str | None, head: str) -> None:
     """Write what ran above the chart, and show it unless it is part of a larger figure."""
     if drawing is None:
-        width = places[0].get_position().width * places[0].figure.get_figwidth() * 72
+        drawn = places[0].figure
+        drawn.draw_without_rendering()  # Only then do the axes leave room for the names of rows.
+        width = places[0].get_position().width * drawn.get_figwidth() * 72
         over = places[0].get_title(loc="left")
-        text = "\n".join(filter(None, [over, textwrap.fill(head, int(width / 5))]))
+        text = "\n".join(filter(None, [over, textwrap.fill(head, int(width / 5.2))]))
         places[0].set_title(text, fontsize=9)
         return
     drawing.suptitle(head, x=0.01, ha="left", fontsize=10, wrap=True)
