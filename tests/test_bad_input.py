@@ -346,9 +346,6 @@ CALLS = {
             },
         }.items()
     },
-    "figures.charts.in_margins": lambda: dict(
-        settlements=[claims.settle("max-or-mean")], labels={}, alt=ALT, title="t", label="l"
-    ),
     "figures.charts.lines": lambda: dict(
         x=[1, 2],
         series={"a": [1, 2]},

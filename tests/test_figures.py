@@ -372,7 +372,6 @@ CHARTS = {
     "tradeoff": lambda result, **how: figures.tradeoff(result, "train_size", **how),
     "sweep": a_sweep,
     "cumulative": lambda result, **how: figures.cumulative(result, ["max", "none"], **how),
-    "in_margins": lambda _, **how: figures.in_margins([settlement()], label="", **how),
     "lines": lambda _, **how: figures.lines([1, 2], {"one": [3, 4]}, **how),
     "network_costs": lambda _, **how: figures.network_costs({"net": models.net_single()}, **how),
     "image_grid": lambda _, **how: figures.image_grid([[np.eye(2)]], **how),
@@ -440,25 +439,6 @@ def settlement(claim_id="a-claim", expect="decrease", value=-0.03, margin=0.01, 
     claim = Claim(claim_id, "", ("S0",), "", "", "", parts=(comparison,))
     outcome = Verdict.SUPPORTED if scale == "full" else Tally(2, 2, "in the claimed direction")
     return Settlement(claim, (Row(comparison, scale, around(value, 0.015), outcome),))
-
-
-def test_in_margins_what_is_claimed_lies_on_the_right():
-    less, more = settlement(), settlement("another", "increase", value=0.02, margin=0.04)
-    axes = drawn(figures.in_margins, [less, more], {"another": ["more of it"]})
-    rows = rows_of(axes)
-    assert list(rows) == ["less of it", "more of it"]
-    assert rows["less of it"]["marks"] == [[pytest.approx(3)]]
-    assert rows["less of it"]["bar"] == pytest.approx((1.5, 4.5))
-    assert rows["more of it"]["bar"] == pytest.approx((0.125, 0.875))
-    assert band_of(axes) == pytest.approx((-1, 1))
-    assert "recorded runs" in axes.get_title(loc="left")
-    with refused("labels['a-claim'] has 2 entries; the claim has 1"):
-        drawn(figures.in_margins, [less], {"a-claim": ["one", "two"]})
-    # Claims of which some have quick runs alone are drawn from those.
-    both = Settlement(less.claim, (*less.rows, *settlement(value=0.01, scale="quick").rows))
-    axes = drawn(figures.in_margins, [both, settlement("another", scale="quick")])
-    assert "quick runs" in axes.get_title(loc="left")
-    assert axes.lines[2].get_xdata()[0] == pytest.approx(-1)
 
 
 def test_curves_show_the_mean_and_the_spread_of_each_arm():

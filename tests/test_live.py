@@ -21,7 +21,7 @@ def bar(height, kind="plain", filled=True):
     return drawing, f"A {kind} bar with a height of {height}, filled: {filled}."
 
 
-CONTROLS = {"height": (1, 3), "kind": ["plain", "striped"], "filled": True}
+CONTROLS = {"height": (1, 3), "kind": ["striped", "plain"], "filled": False}
 STATES = {"low": {}, "high": {"height": 3, "kind": "striped"}}
 
 
@@ -78,6 +78,11 @@ def test_the_first_state_is_where_the_controls_and_the_other_states_start(stored
         (CONTROLS, {"one": {}, "two": {"size": 1}}, "states['two'] sets ['size']…'height'"),
         (CONTROLS, {"one": {}, "two": {"height": 4}}, "sets 'height' to 4; allowed is (1, 3)"),
         (CONTROLS, {"one": {"kind": "dotted"}, "two": {}}, "sets 'kind' to 'dotted'; allowed is"),
+        (
+            {"height": (1, 3), "kind": ["striped"]},
+            STATES,
+            "draw sets 'kind' to 'plain'; allowed is",
+        ),
         ({"height": object()}, STATES, "controls['height']=<object…allowed are a range"),
     ],
 )

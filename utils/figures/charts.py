@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from utils.checked import checked, shown
-from utils.evidence.claims import Settlement
 from utils.evidence.statistics import Estimate
 from utils.evidence.table import evaluate
 from utils.figures.parts import (
@@ -151,72 +150,6 @@ def compare(
         say(place, told_of(axis, found.items(), is_difference))
     kind = kind_of_interval(estimate_ for estimate_ in found.values())
     finish(drawing, places, alt, head_of(title, label, kind))
-
-
-@checked
-def in_margins(
-    settlements: Iterable[Settlement],
-    labels: Mapping[str, Sequence[str]] | None = None,
-    *,
-    alt: str | None = None,
-    axes=None,
-    title: str = "",
-    label: str | None = None,
-) -> None:
-    """Draw the comparisons of several claims in margins, with what is claimed on the right.
-
-    Parameters
-    ----------
-    settlements : sequence of Settlement
-        What ``result.verdict`` returns, from the top.
-    labels : mapping of str to sequence of str, optional
-        For each claim's id the names of its rows; by default what the ledger says of each.
-    alt, axes, title, label
-        As for `compare`.
-
-    Raises
-    ------
-    ValueError
-        When a claim has another number of comparisons than labels, or there are neither `alt` nor
-        `axes`.
-
-    Notes
-    -----
-    Drawn are the recorded runs if all claims have them, otherwise the quick ones. Two colours in
-    turn: a change of colour is a change of claim. A claim of no difference is as claimed within
-    the band.
-    """
-    settlements = list(settlements)
-    scale = "full"
-    if any(_at(settled, "full") < len(settled.claim.comparisons) for settled in settlements):
-        scale = "quick"
-    found, kinds = [], []
-    for number, settled in enumerate(settlements):
-        comparisons = settled.claim.comparisons
-        names = (labels or {}).get(settled.claim.id) or [
-            textwrap.fill(comparison.says, 40) for comparison in comparisons
-        ]
-        if len(names) != len(comparisons):
-            raise ValueError(
-                f"labels[{settled.claim.id!r}] has {len(names)} entries; the claim has "
-                f"{len(comparisons)} comparisons"
-            )
-        for comparison, at, of_margin, *_ in settled.rows:
-            if at == scale:
-                sign = -1 if comparison.expect == "decrease" else 1
-                name = names[comparisons.index(comparison)]
-                found.append((name, scaled(of_margin, sign / comparison.margin)))
-                kinds.append(str(number % 2))
-    lines = len(found) + sum(name.count("\n") for name, _ in found)
-    drawing, (place,) = sheet(axes, 1, alt, (7, 0.95 + 0.26 * lines))
-    draw_band(place, 0, (-1, 1))
-    draw_rows(place, found, kinds)
-    place.set_xlabel("← against the claim     in margins     as claimed →")
-    say(place, told_of(Axis("", ""), found, difference=True))
-    label = {"full": "recorded runs", "quick": "quick runs"}[scale] if label is None else label
-    finish(
-        drawing, [place], alt, head_of(title, label, kind_of_interval(each for _, each in found))
-    )
 
 
 @checked

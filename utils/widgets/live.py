@@ -41,7 +41,8 @@ def live(
     controls : mapping of str to object
         For each argument, in their order, what ``ipywidgets.interactive`` makes a control from: a
         pair or triple of numbers (a range, and its step), a list or mapping of choices, a truth
-        value. What the first state leaves out starts at the first choice, or at the lowest number.
+        value. What the first state leaves out starts at the default of `draw`, and without one at
+        the first choice or the lowest number.
     states : mapping of str to mapping
         Name of each prepared state, and values of the controls. The first state is also where the
         controls start; the others say only where they differ from that.
@@ -53,8 +54,9 @@ def live(
     Raises
     ------
     ValueError
-        When there are no controls or fewer than two states, a state has what is no control or what
-        no control can be set to, or a control is made from what gives none.
+        When there are no controls or fewer than two states, a state has what is no control, a state
+        or a default of `draw` is what its control cannot be set to, or a control is made from what
+        gives none.
 
     Notes
     -----
@@ -65,15 +67,23 @@ def live(
     if len(states) < 2:
         raise ValueError(f"states has {len(states)} entries; a page needs at least two")
     start = {name: control.value for name, control in made.items()}
-    for state, values in states.items():
+    parameters = inspect.signature(draw).parameters
+    usual = {
+        name: parameters[name].default
+        for name in made
+        if name in parameters and parameters[name].default is not inspect.Parameter.empty
+    }
+    given = {"draw": usual} | {f"states[{name!r}]": values for name, values in states.items()}
+    for place, values in given.items():
         unknown = sorted(set(values) - set(made))
         if unknown:
-            raise ValueError(f"states[{state!r}] sets {unknown}; allowed are {list(made)}")
+            raise ValueError(f"{place} sets {unknown}; allowed are {list(made)}")
         for name, value in values.items():
             if not _can_be(made[name], value):
                 raise ValueError(
-                    f"states[{state!r}] sets {name!r} to {value!r}; allowed is {controls[name]!r}"
+                    f"{place} sets {name!r} to {value!r}; allowed is {controls[name]!r}"
                 )
+    start |= usual
     start |= next(iter(states.values()))
     for name, value in start.items():
         made[name].value = value
