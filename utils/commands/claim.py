@@ -80,6 +80,9 @@ def test_the_arms_differ_in_what_the_claim_is_about_and_in_nothing_else():
         assert {{kind for kind in treatment if treatment[kind] != baseline[kind]}} == DIFFERENT
 '''
 
+# What stands below the figure.
+_CAPTION = "FILL IN: what the figure shows, in a sentence that the runs bear."
+
 # Each cell of the notebook: what it is, its tags, its text.
 _CELLS = (
     (
@@ -264,6 +267,8 @@ def _notebook(name: str) -> str:
     cells = []
     for number, (kind, tags, text) in enumerate(_CELLS):
         cell = new[kind](text.format(name=name, title=title), id=f"{name}-{number:02}")
+        if "figures.compare(" in text:
+            cell.metadata["mystnb"] = {"figure": {"caption": _CAPTION}}
         if tags:
             cell.metadata["tags"] = list(tags)
         cells.append(cell)
