@@ -745,10 +745,6 @@ def _parts(arms) -> dict:
     return arms if values and not isinstance(values[0], str) else {"": arms}
 
 
-def _at(settled, scale: str) -> int:
-    return sum(at == scale for _, at, *_ in settled.rows)
-
-
 def _flat(pair: tuple) -> list[str]:
     return [arm for side in pair for arm in ((side,) if isinstance(side, str) else side)]
 
