@@ -579,13 +579,15 @@ def test_of_an_empty_image_no_network_says_anything(means, open_page):
         everywhere = said_everywhere(tab)
         assert "%" not in everywhere and "The network says" not in everywhere
         assert "The image is empty" in everywhere
+        assert ("the digit was shifted out of it" in everywhere) == (means == "shifted away")
         assert tab.locator(".dd-best").count() == 0
         heights = "all => all.map((e) => e.getBoundingClientRect())"
         bars = tab.locator(".dd-track i, .dd-mini i").evaluate_all(heights)
         assert max(min(bar["width"], bar["height"]) for bar in bars) <= 1
         assert outputs.all_inner_texts() == ["", ""]
         # With ink the answers are there again.
-        press(tab, "As drawn", "Clear")
+        press(tab, "Clear")
+        assert tab.locator(".dd-note").inner_text() == "as drawn, centred"
         stroke(tab, (0.5, 0.2), (0.5, 0.8))
         tab.clock.run_for(300)
         assert "The network says" not in status.inner_text(), "not before the hand rests"

@@ -429,16 +429,16 @@ def test_arms_that_quick_runs_leave_out_are_left_out():
         drawn(figures.compare, result, arms=["max", "meen"])
 
 
-def settlement(claim_id="a-claim", expect="decrease", value=-0.03, margin=0.01, scale="full"):
+def settlement(scale="full"):
     """Settle a claim of one comparison by hand."""
     arms = {"treatment": "max", "baseline": "none"}
     comparison = Comparison(
         says="less of it", experiment="by hand", metric="test_accuracy", **arms,
-        expect=expect, margin=margin, unit="points",
+        expect="decrease", margin=0.01, unit="points",
     )  # fmt: skip
-    claim = Claim(claim_id, "", ("S0",), "", "", "", parts=(comparison,))
+    claim = Claim("a-claim", "", ("S0",), "", "", "", parts=(comparison,))
     outcome = Verdict.SUPPORTED if scale == "full" else Tally(2, 2, "in the claimed direction")
-    return Settlement(claim, (Row(comparison, scale, around(value, 0.015), outcome),))
+    return Settlement(claim, (Row(comparison, scale, around(-0.03, 0.015), outcome),))
 
 
 def test_curves_show_the_mean_and_the_spread_of_each_arm():

@@ -471,6 +471,12 @@ function sheet(root, later, announce) {
     later();
   }
 
+  /* An empty sheet, and what is drawn on it arrives as it is drawn. An example keeps the changes. */
+  function begin() {
+    clear();
+    root.querySelector('[name="reset"]').click();
+  }
+
   /* Lay an example on the paper, as it is; the networks get it as it is. */
   function lay(pixels, label) {
     const small = document.createElement("canvas");
@@ -528,12 +534,12 @@ function sheet(root, later, announce) {
       tip.down = !tip.down;
       if (tip.down) line(tip, tip);
       announce(`Pen ${tip.down ? "down" : "up"}`);
-    } else if (event.key === "Delete" || event.key === "Backspace") clear();
+    } else if (event.key === "Delete" || event.key === "Backspace") begin();
     else return;
     event.preventDefault();
     showPen();
   });
-  root.querySelector('[name="clear"]').onclick = clear;
+  root.querySelector('[name="clear"]').onclick = begin;
   return { lay, image: () => { image ??= read(); return image; }, truth: () => truth };
 }
 
@@ -601,7 +607,7 @@ const bestOf = (shares) => shares.indexOf(Math.max(...shares));
 
 /* The probabilities of all networks, and what the shown one says. Of a blank image none says anything.
    Returned is that in words; `truth` is the label of an example. */
-function showAnswers(root, { networks, network, answers, blank }, truth) {
+function showAnswers(root, { networks, network, answers, blank, outside }, truth) {
   const get = (selector) => root.querySelector(selector), own = answers[networks.indexOf(network)];
   const digit = bestOf(own), verdict = `${digit}, ${percent(own[digit])}`;
   for (const bar of root.querySelectorAll(".dd-bar")) {
@@ -616,7 +622,8 @@ function showAnswers(root, { networks, network, answers, blank }, truth) {
     label.querySelector("output").textContent = blank ? "" : `${best}, ${percent(shares[best])}`;
   });
   const more = truth === undefined ? "" : `; MNIST calls it a ${truth}`;
-  get(".dd-said").innerHTML = blank ? "<b>The image is empty</b><br>draw a digit, or take an example"
+  const next = outside ? "the digit was shifted out of it" : "draw a digit, or take an example";
+  get(".dd-said").innerHTML = blank ? `<b>The image is empty</b><br>${next}`
     : `<b>The network says ${digit}</b><br>${percent(own[digit])}${more}`;
   get(".dd-bars").setAttribute("aria-label",
     `Probabilities: ${blank ? "none, the image is empty" : verdict}. The arrow keys choose a digit`);
@@ -810,6 +817,7 @@ function mount(root, given) {
     const began = performance.now(), image = change(paper.image());
     frame = undefined;
     view.blank = isBlank(image);
+    view.outside = view.blank && !isBlank(paper.image());
     view.answers = networks.map((network) => {
       const values = forward(network, image);
       if (network === view.network) view.values = values;
