@@ -506,6 +506,33 @@ def test_beside_an_undecided_part_is_what_is_known(ledger):
     assert f'<span class="about">{row.known}</span>' in settled.table()["verdict"].item()
 
 
+@pytest.mark.parametrize(
+    "later, caveat",
+    [
+        ([], ""),
+        ([0.9, 0.901] * 3, ""),
+        ([0.9, 0.901, 0.95], "too narrow: the seeds after the pilot scatter 54.2 times as much"),
+    ],
+)
+def test_where_later_seeds_scatter_more_than_the_pilot_the_interval_says_so(ledger, later, caveat):
+    ledger(COMPARISON)
+    first = [0.9, 0.901] * 5 + later
+    runs = frame_of(first=first, second=[0.8] * len(first)).assign(pilot=10, wanted=len(first))
+    settled = settle("a-claim", full=runs)
+    (row,) = settled.rows
+    assert row.caveat == caveat
+    seeds = f"{len(first)} seeds; {caveat}" if caveat else f"{len(first)} seeds"
+    (difference,) = settled.table()["difference, 95 % interval"]
+    assert f'<span class="about">{seeds}</span>' in difference
+
+
+def test_a_pilot_without_any_scatter_is_far_from_later_seeds_with_some(ledger):
+    ledger(COMPARISON)
+    runs = frame_of(first=[0.9] * 10 + [0.9, 0.95], second=[0.8] * 12).assign(pilot=10, wanted=12)
+    (row,) = settle("a-claim", full=runs).rows
+    assert row.caveat == "too narrow: the seeds after the pilot scatter far more"
+
+
 def test_a_settlement_says_what_ran(ledger):
     page = settle("a-claim", both("quick"), both("full"))._repr_mimebundle_()[0]["text/html"]
     ran = "4,000 images, 2 epochs, 3 to 30 seeds"

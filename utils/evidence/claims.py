@@ -8,6 +8,7 @@ quick runs in a chapter only say which way they point.
 import functools
 import html
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -330,6 +331,15 @@ class Row(NamedTuple):
         undecided = self.outcome is Verdict.UNDECIDED
         return self.part.known(self.estimate) if undecided else ""
 
+    @property
+    def caveat(self) -> str:
+        """Why its interval may be too narrow, in words."""
+        scatter = self.estimate.scatter if self.estimate else 1
+        if scatter == 1:
+            return ""
+        times = f"{scatter:.1f} times as much" if math.isfinite(scatter) else "far more"
+        return f"too narrow: the seeds after the pilot scatter {times}"
+
 
 @dataclass(frozen=True)
 class Settlement:
@@ -545,7 +555,8 @@ def _recorded_html(row: Row | None) -> tuple[str, str]:
     if row is None:
         return "", verdict_html(None)
     interval = row.part.write_interval(row.estimate)
-    seeds = f'<span class="about">{row.estimate.runs} seeds</span>'
+    about = "; ".join(filter(None, (f"{row.estimate.runs} seeds", row.caveat)))
+    seeds = f'<span class="about">{about}</span>'
     known = f' <span class="about">{row.known}</span>' if row.known else ""
     return f"{interval} {seeds}", verdict_html(row.outcome) + known
 

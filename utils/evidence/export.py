@@ -100,6 +100,7 @@ def _part(line: Line) -> dict:
         "ran": line.ran or None,
         "outcome": line.outcome,
         "known": (row.known if row else "") or None,
+        "caveat": (row.caveat if row else "") or None,
         "note": part.note if isinstance(part, Exact) else None,
         "tests": list(part.tests) if isinstance(part, Exact) else None,
     }

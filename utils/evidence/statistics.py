@@ -49,12 +49,16 @@ class Estimate:
         Name of the interval.
     bounds : callable
         ``bounds(confidence) -> (low, high)``.
+    scatter : float
+        How many times as much the seeds after a pilot scatter as those of the pilot, whose spread
+        alone makes the interval, where an F test at 0.1 % tells the two apart; otherwise 1.
     """
 
     value: float
     runs: int
     method: str
     bounds: Callable[[float], tuple[float, float]]
+    scatter: float = 1.0
 
     @checked
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
@@ -516,7 +520,18 @@ def _mean(values: np.ndarray, frame: pd.DataFrame) -> Estimate:
         return stats.t.interval(confidence, len(spread) - 1, loc=center, scale=error)
 
     method = "Stein" if staged else "corrected resampled t" if resampled else "paired t"
-    return Estimate(float(center), runs, method, bounds)
+    scatter = _scatter(values[:pilot], values[pilot:]) if staged else 1.0
+    return Estimate(float(center), runs, method, bounds, scatter)
+
+
+def _scatter(pilot: np.ndarray, later: np.ndarray) -> float:
+    """Compare the standard deviations of the two, later over pilot; 1 where chance explains it."""
+    if len(later) < 2:
+        return 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = later.var(ddof=1) / pilot.var(ddof=1)
+    chance = stats.f.sf(ratio, len(later) - 1, len(pilot) - 1)
+    return float(np.sqrt(ratio)) if chance < 0.001 else 1.0
 
 
 def _pilot(frame: pd.DataFrame) -> int:
