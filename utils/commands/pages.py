@@ -2,8 +2,9 @@
 
 The book's builder knows this module as a Sphinx extension (``_config.yml``). A page writes
 ``{verdict-squares}`` for a drawing of all verdicts, ``{verdict-lines}`` for one line each,
-``{course-map}`` and ``{course-objectives}`` for what `utils.commands.course` reads,
-``{chapter-picture} name`` for the figure that stands for a chapter, as its notebook stores it, and
+``{ledger-downloads}`` for links that save the ledger and all runs, ``{course-map}`` and
+``{course-objectives}`` for what `utils.commands.course` reads, ``{chapter-picture} name`` for the
+figure that stands for a chapter, as its notebook stores it, and
 
 .. code-block:: text
 
@@ -31,7 +32,7 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 from utils.commands import course
-from utils.evidence import ledger, overview
+from utils.evidence import export, ledger, overview
 from utils.paths import ROOT
 
 
@@ -61,10 +62,28 @@ def lines():
     return overview.lines_html(list(_entries().values()), titles)
 
 
+def downloads():
+    """Write links that save the ledger and all runs; stored, they would swell the repository."""
+    listed = list(_entries().values())
+    as_csv, as_json, runs = (
+        ledger.download_html(content, name, text)
+        for content, name, text in (
+            (export.to_frame(listed), "ledger.csv", "CSV"),
+            (export.to_json(listed), "ledger.json", "JSON"),
+            (ledger.runs_frame(), "runs.csv.gz", "compressed CSV"),
+        )
+    )
+    return (
+        f"<p>Downloads: the ledger, one row per part ({as_csv}, {as_json}); every recorded run, "
+        f"one row per run and epoch ({runs}).</p>"
+    )
+
+
 # Those without content, each replaced by HTML.
 DRAWN = {
     "verdict-squares": squares,
     "verdict-lines": lines,
+    "ledger-downloads": downloads,
     "course-map": lambda: course.map_html(course.chapters()),
     "course-objectives": lambda: course.objectives_html(course.chapters()),
 }
