@@ -162,6 +162,16 @@ def test_false_discoveries_are_controlled_over_the_claims_that_are_tests(folders
     assert [entry.claim.id for entry in listed if entry.stands is not None] == [CLAIM]
 
 
+def test_beside_a_difference_stands_why_its_interval_may_be_too_narrow(folders):
+    entry = of_claim(ledger.entries(*folders(*CLEAR)))
+    (row,) = entry.settled.rows
+    assert "too narrow" not in row_of_claim([entry])
+    scattered = row._replace(estimate=dataclasses.replace(row.estimate, scatter=3.0))
+    settled = dataclasses.replace(entry.settled, rows=(scattered,))
+    told = row_of_claim([dataclasses.replace(entry, settled=settled)])
+    assert '<span class="about">too narrow: the seeds after the pilot scatter 3.0 times' in told
+
+
 def test_what_is_undecided_is_a_test_and_has_nothing_to_fall(folders):
     listed = ledger.entries(*folders(*several(ARMS[0], 0.95, 0.003), *several(ARMS[1], 0.945, 0)))
     entry = of_claim(listed)
