@@ -65,8 +65,9 @@ def table() -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Write the table as method.md has it."""
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
+    """Write the table as method.md has it: the kind on the left, its numbers on the right."""
+    under = ["---", *["---:"] * (len(frame.columns) - 1)]
+    lines = [list(frame.columns), under, *frame.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
