@@ -444,6 +444,19 @@ def test_keras_goes_back_to_the_logits_only_if_it_sees_the_softmax():
 
 
 @quick
+@given(classifications())
+def test_squared_error_never_points_against_cross_entropy(classification):
+    """At the logits the product of both gradients is 2/K times a variance under p."""
+    logits, target = classification
+    p = ref.softmax(logits)
+    product = squared_error_of_softmax_gradient(target, logits) * (p - target)
+    mean = (p * (p - target)).sum(axis=-1, keepdims=True)
+    variance = (p * (p - target - mean) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(product.sum(axis=-1), 2 / 4 * variance, rtol=1e-6, atol=1e-12)
+    assert np.all(product.sum(axis=-1) > -1e-12)
+
+
+@quick
 @given(seeds, st.sampled_from([1.0, 30.0, 1000.0]))
 def test_softmax_is_positive_and_sums_to_one(seed, size):
     """Positive on paper; in floating point a number far below the largest becomes zero."""
