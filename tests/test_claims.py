@@ -757,12 +757,12 @@ def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     if not claims_of(chapter):
         return  # A page that settles no claim; its experiments say so themselves.
     named = {part.experiment for claim in claims_of(chapter) for part in compared(claim)}
-    # A sweep that chooses the learning rate of an experiment bears its name, and so does the
-    # reference that an experiment is set beside.
+    # What chooses the learning rate or the number of epochs of an experiment bears its name, and so
+    # does the reference that an experiment is set beside.
     strangers = [
         name
         for name in of_chapter - named - CURVES
-        if not {name.removesuffix("-rate"), f"{name}-reference"} & named
+        if not {re.sub("-(rate|length)$", "", name), f"{name}-reference"} & named
     ]
     assert not strangers
 

@@ -42,6 +42,25 @@ def test_a_network_of_the_sources_layer_by_layer(name):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_in_what_the_two_networks_of_the_question_differ():
+    both = (counted(build()) for build, *_ in NETS.values())
+    blocks, kernels, reads, units, of_dense, total = zip(*both, strict=True)
+    assert blocks == ([1, 1, 1], [2, 2]), "convolutions before each pooling"
+    assert kernels == (3, 5) and units == (64, 256) and total == (93_322, 887_530)
+    assert reads == (3 * 3 * 64, 7 * 7 * 64) == (576, 3_136)
+    assert of_dense == (36_928, 803_072) and round(of_dense[1] / of_dense[0]) == 22
+
+
+def counted(net):
+    """Count what the ledger names: convolutions before each pooling, the dense layer, and all."""
+    kinds = "".join(type(layer).__name__[0] for layer in net.layers)
+    *blocks, _ = (block.count("C") for block in kinds.split("M"))
+    hidden = of_kind(net, layers.Dense)[0]
+    first = of_kind(net, layers.Conv2D)[0].kernel_size[0]
+    read, units = hidden.kernel.shape
+    return blocks, first, read, units, hidden.count_params(), net.count_params()
+
+
 @pytest.mark.parametrize(
     "count, parameters, last_map",
     [
