@@ -39,7 +39,16 @@ def test_at_least_as_good_hangs_on_the_worse_end(low, high, outcome):
 
 @pytest.mark.parametrize(
     ("low", "high", "outcome"),
-    [(11, 12, S), (2, 9, L), (2, 12, U), (0.5, 9, U), (-0.9, 0.9, N), (-9, -2, R)],
+    [
+        (11, 12, S),
+        (2, 9, L),
+        (0.5, 9, L),
+        (2, 12, U),
+        (0, 9, U),
+        (0.5, 0.9, N),
+        (-0.9, 0.9, N),
+        (-9, -2, R),
+    ],
 )
 def test_a_certain_effect_short_of_the_size_is_smaller_than_claimed(low, high, outcome):
     assert judge(between(low, high), 1, "increase", 10) is outcome

@@ -313,9 +313,9 @@ def judge(
     -------
     Verdict
         By where the whole interval lies: beyond the margin (and the size, if there is one) on the
-        claimed side, supported; beyond the margin on that side but short of the size, smaller than
-        claimed; beyond the margin on the other side, refuted; between the margins, no difference
-        (which supports a claim of no difference); otherwise undecided. A claim of no difference is
+        claimed side, supported; between the margins, no difference (which supports a claim of no
+        difference); between zero and the size, smaller than claimed; beyond the margin on the other
+        side, refuted; otherwise undecided. A claim of no difference is
         refuted by an interval beyond the margin on either side. At least as good is supported by
         an interval above minus the margin, and refuted by one below it.
 
@@ -345,13 +345,16 @@ def judge(
         return Verdict.REFUTED if high < -margin else Verdict.UNDECIDED
     if -margin < low and high < margin:
         return Verdict.SUPPORTED if expect == "no difference" else Verdict.NO_DIFFERENCE
-    if not (low > margin or high < -margin):
-        return Verdict.UNDECIDED
-    if expect != ("increase" if low > margin else "decrease"):
+    if expect == "no difference":
+        return Verdict.REFUTED if low > margin or high < -margin else Verdict.UNDECIDED
+    if expect == "decrease":
+        low, high = -high, -low
+    if high < -margin:
         return Verdict.REFUTED
-    if size is None or min(abs(low), abs(high)) > size:
+    if low > (margin if size is None else size):
         return Verdict.SUPPORTED
-    return Verdict.SMALLER if max(abs(low), abs(high)) < size else Verdict.UNDECIDED
+    # Certain, and short of what is claimed; whether it exceeds the margin, too, does not matter.
+    return Verdict.SMALLER if size is not None and 0 < low and high < size else Verdict.UNDECIDED
 
 
 @checked
