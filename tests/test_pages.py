@@ -31,7 +31,7 @@ def test_every_claim_has_one_square_with_its_verdict_its_words_and_a_link(entrie
     drawn = pages.squares()
     squares = re.findall(
         r'<a class="square verdict-([\w-]+)" href="claims\.html#([\w-]+)">'
-        r'<span aria-hidden="true">(.)</span>.*?<strong>(.*?):</strong>',
+        r'<span aria-hidden="true">(&\w+;|.)</span>.*?<strong>(.*?):</strong>',
         drawn,
     )
     assert sorted(name for _, name, _, _ in squares) == sorted(LEDGER)
