@@ -315,9 +315,9 @@ def judge(
         By where the whole interval lies: beyond the margin (and the size, if there is one) on the
         claimed side, supported; between the margins, no difference (which supports a claim of no
         difference); between zero and the size, smaller than claimed; beyond the margin on the other
-        side, refuted; otherwise undecided. A claim of no difference is
-        refuted by an interval beyond the margin on either side. At least as good is supported by
-        an interval above minus the margin, and refuted by one below it.
+        side, refuted; otherwise undecided. A claim of no difference is refuted by an interval
+        beyond the margin on either side. At least as good is supported by an interval above minus
+        the margin, and refuted by one below it.
 
     Raises
     ------
