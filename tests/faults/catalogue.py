@@ -517,7 +517,7 @@ text(
 )  # fmt: skip
 text(
     "a verdict from one end of the interval", STATISTICS,
-    "if not (low > margin or high < -margin):", "if not (high > margin or low < -margin):",
+    "if low > (margin if size is None else size):", "if high > (margin if size is None else size):",
     of("evidence", "each_place_of_the_interval_has_its_verdict"),
     says=r"test_each_place_of_the_interval_has_its_verdict",
 )  # fmt: skip
