@@ -284,6 +284,7 @@ CALLS = {
     "experiments.run.Result.expect": lambda: dict(
         self=result(), claim="max-or-mean", verdict="supported"
     ),
+    "experiments.run.Result.expect_best": lambda: dict(self=result(), chosen={}),
     "experiments.spec.Fit.at": lambda: dict(self=Fit(), scale="quick"),
     "experiments.spec.ByScale.at": lambda: dict(self=by_scale(1, 2), scale="quick"),
     "experiments.training.build": lambda: dict(arm=Arm(net)),

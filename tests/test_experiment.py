@@ -46,6 +46,14 @@ def other():
     return eager(layers.Dense(4))
 
 
+def wide(units):
+    return eager(layers.Dense(units))
+
+
+def units_of(model, split):
+    return next(layer.units for layer in model.layers if isinstance(layer, layers.Dense))
+
+
 def conv():
     return tiny(layers.Reshape((7, 7, 1)), layers.Conv2D(2, 3), layers.ReLU(), layers.Flatten())
 
@@ -725,6 +733,28 @@ def test_a_claim_is_judged_by_the_runs_of_all_results_that_it_rests_on(results, 
         found.expect("a-claim", "suported", others)
     ledger(PART, ELSEWHERE)
     found.expect("a-claim", "supported", others)
+
+
+def test_a_chosen_setting_is_the_best_of_its_series_or_ties_with_it(results):
+    widths = {"plain, 0.1": 4, "plain, 0.3": 3, "plain, slow, 0.1": 5, "plain, slow, 0.3": 5}
+    sweep = one(
+        {arm: functools.partial(wide, units) for arm, units in widths.items()},
+        metrics={"units": units_of},
+    )
+    before = sweep.run("quick")
+    before.expect_best({"plain": 0.3}, "units")  # Without recorded runs nothing is insisted on.
+    full(sweep)
+    found = read_again(before)
+    found.expect_best({"plain": 0.1, "plain, slow": 0.1}, "units")
+    found.expect_best({"plain": 0.3, "plain, slow": 0.3}, "-units")
+    message = "^x: the text chooses 'plain, 0.3', the runs 'plain, 0.1'$"
+    with pytest.raises(AssertionError, match=message):
+        found.expect_best({"plain, slow": 0.3, "plain": 0.3}, "units")
+    for chosen in ({"plain": 0.2}, {"slow": 0.1}):
+        with pytest.raises(ValueError, match=r"no arm '\w+, 0\.\d'; allowed are \['plain, 0.1', "):
+            before.expect_best(chosen)
+    with pytest.raises(ValueError, match="expression='unit'; the frame has "):
+        found.expect_best({"plain": 0.1}, "unit")
 
 
 def test_a_claim_that_asks_for_what_an_experiment_has_not_is_refused(results, ledger):

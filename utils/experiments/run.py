@@ -22,7 +22,7 @@ from utils.checked import checked, shown
 from utils.evidence import artifacts, claims, stages
 from utils.evidence.records import RecordFile, Requirements
 from utils.evidence.statistics import Verdict
-from utils.evidence.table import describe_runs, table
+from utils.evidence.table import describe_runs, evaluate, last_epoch, table
 from utils.experiments import fingerprint, traced
 from utils.experiments.backends import dask, local
 from utils.experiments.progress import progress_bar
@@ -478,6 +478,42 @@ class Result:
         if decided is not None and verdict not in (str(decided), words):
             name = settled.claim.id
             raise AssertionError(f"claim {name}: the text says {verdict}, the runs {words}")
+
+    @checked
+    def expect_best(self, chosen: dict[str, float], metric: str = "test_accuracy") -> None:
+        """Insist that settings chosen by hand are the best that a sweep found.
+
+        Parameters
+        ----------
+        chosen : dict of str to float
+            The setting that was chosen for each series of the sweep, such as ``{"plain": 0.03}``,
+            where the arms are named by both: ``"plain, 0.03"``.
+        metric : str
+            What was looked at, by its mean over the seeds, of which the highest is the best: a
+            column, or an expression of columns such as ``-log2_updates``. As long as the recorded
+            runs are not complete, nothing is insisted on.
+
+        Raises
+        ------
+        ValueError
+            When the experiment has no such arm, or its runs no such column.
+        AssertionError
+            When another setting has a higher mean.
+        """
+        arms = list(self.experiment.arms_at("full"))
+        picked = {name: f"{name}, {setting:g}" for name, setting in chosen.items()}
+        unknown = [arm for arm in picked.values() if arm not in arms]
+        if unknown:
+            raise ValueError(f"chosen={chosen!r}: no arm {unknown[0]!r}; allowed are {arms}")
+        if not self.recorded.complete:
+            return
+        ends = last_epoch(self.recorded.frame)
+        means = evaluate(ends, metric).groupby(ends["arm"]).mean()
+        for name, arm in picked.items():
+            series = means[means.index.str.rsplit(", ", n=1).str[0] == name]
+            if series[arm] < series.max():
+                title, best = self.experiment.title, series.idxmax()
+                raise AssertionError(f"{title}: the text chooses {arm!r}, the runs {best!r}")
 
     def __repr__(self) -> str:
         lines = [f"{self.experiment.title}, full scale: {self.recorded!r}"]
