@@ -530,7 +530,6 @@ FROZEN = {
         "experiments.metrics.predictions",
         "experiments.metrics.train_accuracy",
     ),
-    *("experiments.metrics.epochs_to", "experiments.metrics.seconds_to"),
     *("experiments.metrics.reached", "experiments.metrics.log2_milliseconds"),
 }
 

@@ -101,3 +101,10 @@ def test_time_to_an_accuracy_is_read_off_a_straight_line(level, epochs, seconds)
     assert reached(frame["test_accuracy"], level) == pytest.approx(epochs)
     assert 2 ** epochs_to(level)(frame) == pytest.approx(epochs)
     assert 2 ** seconds_to(level)(frame) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("made", [epochs_to, seconds_to])
+@pytest.mark.parametrize("level", [0, 0.1, 1.01, float("nan")])
+def test_a_level_that_no_run_has_to_reach_or_none_can_is_refused(made, level):
+    with pytest.raises(ValueError, match="^accuracy=.*; allowed is a number above 0.1, up to 1$"):
+        made(level)

@@ -2,8 +2,8 @@
 
 ``python -m utils.commands.book`` is what ``make book`` runs.
 
-Version 2 of jupyter-book builds nothing from this book's settings and still reports success,
-so the exit status of the builder alone proves nothing: the pages are looked for one by one.
+Version 2 of jupyter-book builds nothing from this book's settings and still reports success, so the
+builder's exit status alone proves nothing: every page is looked for.
 """
 
 import argparse
@@ -24,7 +24,7 @@ BUILDER_OPTIONS = ["--all", "-W", "--keep-going", "-n"]
 
 @checked
 def pages(source: Path = ROOT) -> list[str]:
-    """Pages that the table of contents names, in reading order.
+    """List the pages that the table of contents names, in reading order.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def pages(source: Path = ROOT) -> list[str]:
     FileNotFoundError
         If `source` holds no ``_toc.yml``.
     ValueError
-        If that is no table of contents.
+        If that is not a table of contents.
     """
     # Kept out of the module's top: what only needs ROOT should not import Sphinx.
     import yaml
@@ -64,7 +64,7 @@ def pages(source: Path = ROOT) -> list[str]:
 
 @checked
 def notebooks(source: Path = ROOT) -> list[Path]:
-    """Notebooks among the pages of the table of contents, in reading order.
+    """List the notebooks among the pages of the table of contents, in reading order.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def notebooks(source: Path = ROOT) -> list[Path]:
 
 @checked
 def missing_pages(source: Path, html: Path) -> list[str]:
-    """Pages of the table of contents for which no HTML file was written.
+    """List the pages of the table of contents for which no HTML file was written.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def missing_pages(source: Path, html: Path) -> list[str]:
     Returns
     -------
     list of str
-        Names as `pages` gives them; ``"index"``, the way in, counts as one. Empty if all are there.
+        Names as from `pages`; ``"index"``, the entry page, counts as one. Empty if all are there.
     """
     return [
         page for page in ["index", *pages(source)] if not (Path(html) / f"{page}.html").is_file()
@@ -102,7 +102,7 @@ def missing_pages(source: Path, html: Path) -> list[str]:
 
 
 def build(source=ROOT, output=None, *, plain=False):
-    """Build the book anew and say whether it is whole.
+    """Build the book anew and check that it is complete.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def build(source=ROOT, output=None, *, plain=False):
     output : path, optional
         Folder in which the builder makes ``_build/html``; `source` by default.
     plain : bool
-        Whether Sphinx builds it alone, in ``_build/sphinx``, from settings that jupyter-book writes
-        down: the way out, should that end.
+        Whether Sphinx alone builds it, in ``_build/sphinx``, from settings that jupyter-book
+        exports: the fallback, should jupyter-book be discontinued.
 
     Returns
     -------

@@ -1,12 +1,12 @@
-"""Draws one picture for each chapter that stands alone: for a slide, a post, and a link's preview.
+"""Draws a stand-alone picture of each chapter: for a slide, a post, and a link's preview.
 
 ``python -m utils.commands.cards`` is what ``make cards`` runs. A card has the title of a chapter,
 its question, and the figure that ``course.yml`` names, as the notebook stores it; that of the book
-has the drawing of all verdicts. The system's Chromium draws it. Each file says what it was drawn
-from, so that a test knows without a browser when it is to be drawn anew.
+has the drawing of all verdicts. The system's Chromium draws it. Each file records what it was drawn
+from, so that a test can tell without a browser when it must be redrawn.
 
-The book's builder knows this module as a Sphinx extension (``_config.yml``): where the address of
-the published book is set, each page says what a link to it looks like, and shows its card.
+The book's builder knows this module as a Sphinx extension (``_config.yml``): if the address of the
+published book is set, each page defines what a link to it looks like, with its card.
 """
 
 import argparse
@@ -38,11 +38,11 @@ class Card(NamedTuple):
     Attributes
     ----------
     markup : str
-        HTML, with the addresses of the files that it needs as they are on this machine.
+        HTML, with the addresses on this machine of the files that it needs.
     alt : str
         What its figure shows, in words.
     hash : str
-        Of all that it shows.
+        Hash of all that it shows.
     """
 
     markup: str
@@ -95,7 +95,7 @@ def _hash(source, markup):
 
 
 def told_by(path):
-    """Read what a card says of itself: what it was drawn from, as a hash, and what it shows."""
+    """Read from a card what it was drawn from, as a hash, and what it shows."""
     if not Path(path).is_file():
         return None, None
     with Image.open(path) as image:
@@ -103,7 +103,7 @@ def told_by(path):
 
 
 def setup(app):
-    """Have pages say what a link to them looks like; what an extension of Sphinx has to provide."""
+    """Define what a link to a page looks like; what an extension of Sphinx has to provide."""
     if app.config.html_baseurl:
         app.setup_extension("sphinxext.opengraph")
         app.connect("config-inited", _configure)

@@ -1,8 +1,8 @@
 """Says whether this machine has what the course needs.
 
-``python -m utils.commands.check`` is what ``make check`` runs. One line a point: ``OK`` and
+``python -m utils.commands.check`` is what ``make check`` runs. One line per check: ``OK`` and
 ``FAIL`` for what is needed, ``--`` for what is absent and not needed. What it prints belongs in a
-bug report. So that it can say what is missing, it imports nothing else before it looks.
+bug report. To be able to report what is missing, it imports nothing else before it looks.
 """
 
 import argparse
@@ -27,13 +27,13 @@ INSTALL = "python -m pip install -r requirements.txt -c constraints.txt"
 
 
 def requirements(path: Path | None) -> list:
-    """Direct requirements of the course: those of `utils`, and those of a file.
+    """List the direct requirements of the course: those of `utils`, and those of a file.
 
     Parameters
     ----------
     path : path or None
-        A requirements file; comments, blank lines and options such as ``-e .`` are passed over.
-        None where the course is installed without its checkout: those of `utils` alone.
+        A requirements file; comments, blank lines and options such as ``-e .`` are ignored. None if
+        the course is installed without its checkout: those of `utils` alone.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def check_course():
 
 
 def check_onednn():
-    """Say whether TensorFlow computes with oneDNN; speed and bits hang on it."""
+    """Say whether TensorFlow computes with oneDNN; speed and bits depend on it."""
     value = os.environ["TF_ENABLE_ONEDNN_OPTS"]
     return OK, f"oneDNN {'off' if value == '0' else 'on'} (TF_ENABLE_ONEDNN_OPTS={value})"
 
@@ -145,7 +145,7 @@ def check_browser():
 
 
 def browser():
-    """Path of an installed Chromium, Chrome or Edge, None if there is none.
+    """Return the path of an installed Chromium, Chrome or Edge, or None.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def check_training():
 
 
 def run_check(check, *arguments):
-    """Run one check; whatever goes wrong in it is a ``FAIL`` with its reason.
+    """Run one check; any error in it becomes a ``FAIL`` with its reason.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from utils.commands.check import browser as find_browser
 
 
 def needed_for(what):
-    """Find the browser, or say on standard error what is not made without it.
+    """Find the browser, or report on standard error what cannot be made without it.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def needed_for(what):
 
 @contextlib.contextmanager
 def launched(path):
-    """Start the browser at a path, as a `playwright.sync_api.Browser`, and stop it in the end."""
+    """Start the browser at a path, as a `playwright.sync_api.Browser`, and stop it at the end."""
     from playwright.sync_api import sync_playwright
 
     # Chromium has no sandbox for root, as which a container runs it.

@@ -1,7 +1,7 @@
 """Begins a claim: its entry in the ledger, a notebook that runs, and a test.
 
 ``python -m utils.commands.claim my-claim`` is what ``make claim NAME=my-claim`` runs. What only the
-author can know is marked in these files, and the tests name each mark that is left.
+author can know is marked in these files, and the tests report each mark that is left.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _LONGEST = 40
 
 
 class ClaimError(ValueError):
-    """A claim cannot be begun; the message says why and what is allowed, and nothing is written."""
+    """A claim cannot be begun, and nothing is written; the message says why and what is allowed."""
 
 
 _ENTRY = """
@@ -186,8 +186,8 @@ def begin(name: str, root: Path = ROOT) -> list[Path]:
     ----------
     name : str
         The claim's id, and the name of its page and of its experiment: lower-case letters, digits
-        and single hyphens between them, a letter first, 40 at most, that nothing else is called;
-        and no word that YAML reads as another value, such as ``null``.
+        and single hyphens between them, a letter first, at most 40 characters; not yet in use, and
+        not a word that YAML reads as another value, such as ``null``.
     root : pathlib.Path
         The checkout.
 
@@ -202,7 +202,7 @@ def begin(name: str, root: Path = ROOT) -> list[Path]:
         If `name` is not as above, `root` is no checkout, or its table of contents has no page
         ``your-own-claim``.
     OSError
-        If a file cannot be written; what was there before is there again.
+        If a file cannot be written; what was there before is restored.
     """
     load_ledger.cache_clear()
     plain = re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) and len(name) <= _LONGEST

@@ -1,4 +1,4 @@
-"""What the missing runs will cost, by the seconds that are recorded; and how far they have come."""
+"""What the missing runs will cost, estimated from recorded seconds; and how far they have come."""
 
 import contextlib
 import threading
@@ -21,7 +21,7 @@ _LOOK_SECONDS, _LINE_SECONDS = 1.0, 60.0
 
 
 class Costs:
-    """The seconds that a run will take, by those that are recorded."""
+    """The seconds that a run will take, estimated from those recorded."""
 
     def __init__(self):
         seconds = defaultdict(list)
@@ -35,11 +35,11 @@ class Costs:
 
     @property
     def known(self) -> bool:
-        """False when nothing is recorded at all."""
+        """False if nothing is recorded at all."""
         return bool(self._medians)
 
     def knows(self, experiment: str) -> bool:
-        """Say whether a run of an experiment is recorded; if not, what `of` says is a guess.
+        """Tell whether a run of an experiment is recorded; if not, `of` only guesses.
 
         Parameters
         ----------
@@ -65,14 +65,14 @@ class Costs:
         Returns
         -------
         float or None
-            The median of the runs of its arm that still count; or else of all recorded runs of
-            its arm; of its experiment; of any experiment. None when nothing is recorded at all.
+            The median of the runs of its arm that still count; or else of all recorded runs of its
+            arm; of its experiment; of any experiment. None if nothing is recorded at all.
         """
         levels = _levels(planned.name, arm, planned.requirements.fingerprints[arm])
         return next((self._medians[each] for each in levels if each in self._medians), None)
 
     def shared(self, planned: Planned, arm: str, jobs: int) -> float | None:
-        """Estimate what one run adds to the whole time where several are trained at a time.
+        """Estimate what one run adds to the total time if several are trained at a time.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Costs:
         Returns
         -------
         float or None
-            As `of`, divided by as many as there are cores for.
+            As for `of`, divided by the number of runs that the cores can train at a time.
         """
         seconds = self.of(planned, arm)
         together = 1 if planned.exclusive else min(jobs, cpu_count())
@@ -100,7 +100,7 @@ def _levels(experiment: str, arm: str, fingerprint: dict) -> list[tuple]:
 
 
 def describe(notebook: Notebook, costs: Costs) -> str:
-    """Say what is missing in a notebook and what it will cost.
+    """Describe what is missing in a notebook and what it will cost.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _cost_of(planned: Planned, costs: Costs) -> str:
 
 @checked
 def duration(seconds: float) -> str:
-    """Say roughly how long something takes.
+    """Describe roughly how long something takes.
 
     Parameters
     ----------
@@ -168,12 +168,12 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """How much of what was missing is recorded by now; shown while it is used in a ``with``.
+    """How many of the missing runs are recorded by now; shown while it is used in a ``with``.
 
     Parameters
     ----------
     experiments : iterable of Planned
-        What is to be run.
+        Those to be run.
     costs : Costs
         From the recorded runs.
     jobs : int
@@ -221,7 +221,7 @@ class Progress:
         return f"{text}, {duration(left)} left" if done or self._known else text
 
     def look(self) -> bool:
-        """Look into the files of records; True when runs were added."""
+        """Look into the files of records; True if runs were added."""
         before = len(self._open)
         for number, planned in enumerate(self._experiments):
             stamp = _stamp(planned.file.path)

@@ -1,4 +1,4 @@
-"""The chapters of the course: their parts, titles and questions, and which of them needs which.
+"""The chapters of the course: their parts, titles and questions, and which needs which.
 
 The order and the parts come from ``_toc.yml``, the titles from the notebooks, and all else from
 ``chapters/course.yml``.
@@ -27,19 +27,19 @@ class Chapter:
     Attributes
     ----------
     name : str
-        Of its file, without folder and suffix.
+        Name of its file, without folder and suffix.
     number : int
         Its number in the book, from 1.
     part : str
         Caption of its part of the book.
     title, question : str
-        Its heading, and what it answers.
+        Its heading, and the question that it answers.
     needs : tuple of str
         Names of the chapters to read before it.
     objectives : tuple of str
         What a reader can do afterwards.
     picture : str
-        Id of the cell whose figure stands for it elsewhere.
+        Id of the cell whose figure represents it elsewhere.
     """
 
     name: str
@@ -67,7 +67,7 @@ def chapters(source=ROOT):
     Raises
     ------
     ValueError
-        When ``course.yml`` and ``_toc.yml`` name different chapters, an entry has other fields than
+        If ``course.yml`` and ``_toc.yml`` name different chapters, an entry has other fields than
         it should have, or a chapter needs one that does not come before it.
     """
     source = Path(source)
@@ -108,15 +108,15 @@ def settling(names, source=ROOT):
     Parameters
     ----------
     names : collection of str
-        Of the pages, each a notebook of the book.
+        Names of the pages, all of them notebooks of the book.
     source : path
         Folder that holds ``_toc.yml`` and ``chapters``.
 
     Returns
     -------
     dict of str to dict of str to str
-        Caption of each part of the book that has one of them; of each of these its name and title,
-        in the order of the book.
+        Caption of each part of the book that has one of them; for each of these pages its name and
+        title, in the order of the book.
     """
     found = {}
     for caption, pages in _parts(source, False):
@@ -133,7 +133,7 @@ def _title(source, name):
 
 
 def picture(source, chapter):
-    """Read the figure that stands for a chapter.
+    """Read the figure that represents a chapter.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def picture(source, chapter):
     Raises
     ------
     ValueError
-        When the cell that the chapter names is not in its notebook, or shows no figure.
+        If the cell that the chapter names is not in its notebook, or shows no figure.
     """
     path = Path(source) / "chapters" / f"{chapter.name}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -8,7 +8,7 @@ import re
 
 
 def setup(app):
-    """Stand in front of numpydoc; what an extension of Sphinx has to provide."""
+    """Run before numpydoc; what an extension of Sphinx has to provide."""
     app.connect("autodoc-process-docstring", _write_references, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

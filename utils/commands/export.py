@@ -6,15 +6,15 @@ the builder has resolved every number, term, citation and link of a page already
 ``_build/html`` they are in ``_build/notebooks/solutions`` and ``_build/notebooks/student``; those
 with solutions are also what the download button of a page leads to.
 
-Links lead to the published book where ``html.baseurl`` says its address, and else to the notebook
-of the other page, in the same folder.
+Links lead to the published book if ``html.baseurl`` gives its address, and otherwise to the
+notebook of the other page, in the same folder.
 
-Where the theme's ``repository_url`` is set, a notebook with code begins with a cell
-that installs the course from there if it is not there yet, and its page has buttons that open it in
-Colab and on Binder, from the branch ``notebooks``. A page with ``notebook: false`` is not exported.
+If the theme's ``repository_url`` is set, a notebook with code begins with a cell that installs the
+course from there if it is missing, and its page has buttons that open it in Colab and on Binder,
+from the branch ``notebooks``. A page with ``notebook: false`` is not exported.
 
-In the section *Exercises* a task begins with its number, ``**1.**``. What follows is told apart by
-tags of code cells: ``stub``, ``solution``, ``check``. Prose behind a solution, and every dropdown
+In the section *Exercises* a task begins with its number, ``**1.**``. What follows is classified by
+tags of code cells: ``stub``, ``solution``, ``check``. Prose after a solution, and every dropdown
 except a hint, is the answer.
 """
 
@@ -84,11 +84,11 @@ class Piece:
     Attributes
     ----------
     cell : nbformat.NotebookNode
-        The cell of the source that it comes from; of a figure's caption, one of its own.
+        The cell of the source that it comes from; a figure's caption has a new one.
     kind : {"text", "answer", "code", "stub", "solution", "check"}
         What it is for.
     exercise : str
-        Number of the exercise that it belongs to, or nothing.
+        Number of the exercise that it belongs to, or empty.
     text : str
         Plain Markdown of a block.
     """
@@ -100,7 +100,7 @@ class Piece:
 
 
 def setup(app):
-    """Have Sphinx hand over its pages; what an extension of Sphinx has to provide."""
+    """Have Sphinx pass on its pages; what an extension of Sphinx has to provide."""
     pages = {}
 
     def keep(app, doctree, page):
@@ -259,12 +259,12 @@ def install_cell(address):
     Parameters
     ----------
     address : str
-        Of the repository, as git reads it.
+        Address of the repository, as git reads it.
 
     Returns
     -------
     str
-        Python. It raises ImportError where another ``utils`` is in the way.
+        Python. It raises ImportError if another ``utils`` is in the way.
     """
     return _INSTALL % address
 
@@ -294,7 +294,7 @@ def solution(pieces):
 
 
 def student(pieces):
-    """Cells of the notebook for students: without solutions, with a place for their own.
+    """Cells of the notebook for students: without solutions, with space for their own.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def student(pieces):
     Returns
     -------
     list of nbformat.NotebookNode
-        Where the source has no stub, one that names the exercise.
+        An exercise without a stub gets one that names it.
     """
     left = [piece for piece in pieces if piece.kind not in ("solution", "answer")]
     for number in _without(pieces, "stub"):

@@ -1,10 +1,10 @@
 """Runs the notebooks: at full scale for their records, or at quick scale for their pages.
 
 ``python -m utils.commands.notebooks`` is what ``make results`` runs: on full MNIST every notebook
-with an experiment of which runs are not recorded yet, or whose code has changed since it was
-stored. It says first what is missing and what it will cost. Only what the experiments record
-counts; outputs are discarded. What is recorded already is not run again, so a run that was stopped
-goes on where it stood.
+that has an experiment with missing runs, or whose code has changed since it was stored. It first
+reports what is missing and what it will cost. Only what the experiments record counts; outputs are
+discarded. What is recorded already is not run again, so a run that was stopped resumes where it
+was.
 
 ``python -m utils.commands.notebooks --store`` is what ``make notebooks`` runs: every notebook at
 quick scale, with its outputs and a hash of its code stored in place.
@@ -93,7 +93,7 @@ def execute(
     scale : {"quick", "full"}
         What the kernel's ``MNIST_SCALE`` says.
     claim : str, optional
-        What the kernel's ``MNIST_CLAIM`` says: its experiment is the only one that is run.
+        What the kernel's ``MNIST_CLAIM`` says: only its experiments run at full scale.
     scheduler : str, optional
         What the kernel's ``MNIST_SCHEDULER`` says: the Dask cluster that trains.
     jobs : int
@@ -106,7 +106,7 @@ def execute(
     notebook : nbformat.NotebookNode
         The executed notebook; the file is untouched.
     stderr : dict of int to str
-        What cells wrote to their standard error, by the cell's position.
+        What cells wrote to standard error, by the cell's position.
 
     Raises
     ------
@@ -163,14 +163,14 @@ def _failed_cell(notebook):
 
 @checked
 def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
-    """Take out of an executed notebook what would differ at its next run.
+    """Remove from an executed notebook what would differ at its next run.
 
     Parameters
     ----------
     notebook : nbformat.NotebookNode
         Executed; it is not changed.
     stderr : dict of int to str, optional
-        What cells wrote to their standard error, by the cell's position, as `execute` gives it.
+        What cells wrote to standard error, by the cell's position, as from `execute`.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
     Raises
     ------
     NotebookError
-        If a cell wrote anything but a progress bar to its standard error: a page shows none.
+        If a cell wrote anything but a progress bar to standard error: a page shows none.
     """
     for position, text in (stderr or {}).items():
         # A progress bar rewrites its line: each of its lines starts with a carriage return.
@@ -228,7 +228,7 @@ def store(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 @checked
 def notebook_of_claim(claim: str, source: Path = ROOT) -> Path:
-    """Notebook of the chapter that settles a claim.
+    """Find the notebook of the chapter that settles a claim.
 
     Parameters
     ----------

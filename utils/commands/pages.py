@@ -1,10 +1,10 @@
 """What the pages of the book take from the ledger and the map of the course as they are built.
 
 The book's builder knows this module as a Sphinx extension (``_config.yml``). A page writes
-``{verdict-squares}`` for a drawing of all verdicts, ``{verdict-lines}`` for one line each,
+``{verdict-squares}`` for a drawing of all verdicts, ``{verdict-lines}`` for one line per verdict,
 ``{ledger-downloads}`` for links that save the ledger and all runs, ``{course-map}`` and
 ``{course-objectives}`` for what `utils.commands.course` reads, ``{chapter-picture} name`` for the
-figure that stands for a chapter, as its notebook stores it, and
+figure that represents a chapter, as its notebook stores it, and
 
 .. code-block:: text
 
@@ -15,11 +15,11 @@ figure that stands for a chapter, as its notebook stores it, and
     Text that is true as long as the verdicts are these.
     :::
 
-for one result in large. ``expect`` names the verdicts under which the text is true, separated by
-`` or ``; ``parts``, if given, those of the judged parts; ``number`` which part is the number. When
+for one result in large type. ``expect`` names the verdicts under which the text is true, separated
+by `` or ``; ``parts``, if given, those of the judged parts; ``number`` which part is the number. If
 the ledger says anything else, the build fails: words do not outlive their verdict.
 
-Besides, the general index lists under each term of the glossary the pages that link to it.
+The general index also lists, under each term of the glossary, the pages that link to it.
 """
 
 import functools
@@ -110,7 +110,7 @@ class _Picture(Directive):
 
 
 class Finding(Directive):
-    """One result in large, with words that hold under named verdicts alone."""
+    """One result in large type, with words that hold only under the named verdicts."""
 
     required_arguments = 1
     has_content = True

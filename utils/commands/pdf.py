@@ -3,8 +3,8 @@
 ``python -m utils.commands.pdf`` is what ``make pdf`` runs. It builds the book, puts the text of all
 pages into one (``_build/pdf/book.html``), and has the system's Chromium print that.
 
-A paper cannot move, fold or run anything. Of an interactive figure it shows the first state, code
-that is folded on its page is left out, and answers stand at the end of their chapter.
+Paper cannot move, fold or run anything. It shows the first state of an interactive figure, leaves
+out code that is folded on its page, and has answers at the end of their chapter.
 """
 
 import argparse
@@ -65,17 +65,17 @@ def assemble(source, html, folder):
     html : path
         Folder of the built book.
     folder : path
-        Folder that the document is for: addresses of files start from there.
+        Folder of the document, to which addresses of files are relative.
 
     Returns
     -------
     str
-        HTML. A page number is an empty element, whose ``data-page-of`` is the id of what is there.
+        HTML. A page number is an empty element, whose ``data-page-of`` is the id of its target.
 
     Raises
     ------
     ValueError
-        If a link leads to a place of the book that is not there.
+        If a link leads to a missing place of the book.
     """
     from bs4 import BeautifulSoup
 
@@ -254,7 +254,7 @@ def _contents(source, articles):
 
 
 def pages_of(pdf):
-    """Numbers of the pages on which the places are that something links to.
+    """Return the page numbers of all link targets.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def pages_of(pdf):
     Returns
     -------
     dict of str to int
-        By the id of the place; the first page is 1.
+        By the id of the target; the first page is 1.
     """
     from pypdf import PdfReader
 
@@ -291,14 +291,14 @@ def write(source, html, target, browser):
     Returns
     -------
     dict of str to int
-        As `pages_of` gives it.
+        As from `pages_of`.
 
     Raises
     ------
     ValueError
-        As `assemble` does.
+        As for `assemble`.
     RuntimeError
-        If the page numbers do not come to rest.
+        If the page numbers do not settle.
     """
     target = Path(target).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)

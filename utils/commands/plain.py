@@ -1,7 +1,8 @@
 """Writes a page that Sphinx has read, with every reference resolved, as plain Markdown.
 
-Plain is what JupyterLab, VS Code, Colab and GitHub show alike: CommonMark, tables, mathematics
-between dollars, and the HTML of a fold (``<details>``) or a link. A paragraph is one line.
+Plain means what JupyterLab, VS Code, Colab and GitHub all show alike: CommonMark, tables,
+mathematics between dollars, and the HTML of a fold (``<details>``) or a link. A paragraph is one
+line.
 """
 
 import base64
@@ -25,10 +26,10 @@ class Writer:
     Parameters
     ----------
     link : callable
-        Gets the address of a link and whether it leads to a place of the same page, and gives the
-        address to write, or None where there is nothing to lead to: then the text stays.
+        Takes the address of a link and whether it leads to a place on the same page; returns the
+        address to write, or None if there is no target: then only the text stays.
     folder : path
-        What the addresses of images start from.
+        Folder to which the addresses of images are relative.
     """
 
     def __init__(self, link, folder="."):
@@ -49,7 +50,7 @@ class Writer:
         Raises
         ------
         NotImplementedError
-            If nothing is known about this kind of node: it would be missing from the text.
+            If this kind of node is not known: it would be missing from the text.
         """
         for kind in type(node).__mro__:
             if method := getattr(self, f"_on_{kind.__name__}", None):

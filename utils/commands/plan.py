@@ -1,8 +1,8 @@
 """What of a notebook's experiments is missing at full scale, without running it.
 
-Its stored outputs tell what a record must match to count, as long as its code is the one that gave
-them; what is missing then follows from the files of records. Where its code has changed, only a
-run can tell.
+Its stored outputs tell what a record must match to count, as long as its code has not changed
+since; what is missing then follows from the files of records. After a change of code, only a run
+can tell.
 """
 
 import os
@@ -24,7 +24,7 @@ class Planned:
     requirements : Requirements
         What its records must match to count.
     exclusive : bool
-        True when its runs are trained one after the other.
+        True if its runs are trained one after the other.
     """
 
     requirements: Requirements
@@ -46,9 +46,9 @@ class Planned:
         return self.requirements.changed(self.file.read()[0])
 
     def missing(self) -> list[tuple[str, int]]:
-        """Return arm and seed of the runs that are not recorded by now.
+        """Return arm and seed of the runs that are not yet recorded.
 
-        As long as a pilot is not complete, those that it will ask for are not known yet.
+        Until a pilot is complete, the runs that it will ask for are not known.
         """
         recorded = self.requirements.counting(self.file.read()[0])
         return [run for run in self.requirements.runs.values() if run not in recorded]
@@ -79,7 +79,7 @@ class Notebook:
 
     @property
     def open(self) -> bool:
-        """True when it has to be run: something is missing, or it is not known what."""
+        """True if it has to be run: something is missing, or it is not known what."""
         return bool(self.problem) or any(
             planned.missing() or stages.due(planned.requirements) for planned in self.experiments
         )

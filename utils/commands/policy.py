@@ -1,7 +1,7 @@
 """What a browser may run on a page of the built book: files beside it, and scripts known here.
 
-Each page says so in a ``<meta http-equiv="Content-Security-Policy">``, which holds wherever the
-book is served, and as a file. A script that came into a page by any other way does not run.
+Each page has a ``<meta http-equiv="Content-Security-Policy">``, which holds wherever the book is
+served, and as a file. A script that enters a page in any other way does not run.
 """
 
 import base64
@@ -85,7 +85,8 @@ def write(folder: Path) -> list[str]:
     Parameters
     ----------
     folder : path
-        Of the built book, whose pages have no policy yet. What is under ``_static`` is no page.
+        Folder of the built book, whose pages have no policy yet. What is under ``_static`` is no
+        page.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Seals what is recorded: ``python -m utils.commands.seal`` is what ``make seal`` runs.
 
-``make results`` does it as well; this is for records that came by a merge.
+``make results`` seals as well; this is for records that came by a merge.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """Images other than MNIST, for the same experiments: two arrays, or a NumPy archive.
 
-``Experiment(..., data=from_arrays(x, y, name="fashion"))`` trains and tests on them what it would
-train and test on MNIST. Its runs bear the name of the data, ``experiment@fashion``, in every table
-and in a file of records of their own, so that they are never taken for runs on MNIST.
+``Experiment(..., data=from_arrays(x, y, name="fashion"))`` trains and tests on them instead of
+MNIST. Its runs carry the name of the data, ``experiment@fashion``, in every table and have a file
+of records of their own, so that they are never taken for runs on MNIST.
 """
 
 import hashlib
@@ -31,18 +31,18 @@ _KEYS = ("x", "y", "x_test", "y_test")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images and labels other than MNIST's; `from_arrays` and `from_npz` make it.
+    """Images and labels other than MNIST's, from `from_arrays` or `from_npz`.
 
     Attributes
     ----------
     name : str
-        Names the data in tables and records.
+        Name of the data in tables and records.
     x, x_test : ndarray of uint8 or float32, shape (n, height, width, channels)
         Training and test images, read-only; floats are in 0..1.
     y, y_test : ndarray of int64, shape (n,)
         Their labels, from 0, read-only.
     hash : str
-        Of the content of all four arrays.
+        Hash of the content of all four arrays.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """How many classes there are; the labels are 0 to one less."""
+        """Number of classes; the labels run from 0 to one less."""
         return int(self.y.max()) + 1
 
     def fingerprint(self, scale: str) -> str:
-        """Tell these images, at one scale, from any others.
+        """Identify these images at one scale.
 
         Parameters
         ----------
@@ -78,20 +78,20 @@ class Dataset:
         return f"{self.name}-{_check_scale(scale, 'scale')}-{self.hash}"
 
     def split(self, seed: int, train_size: int | None = None, scale: str = "quick") -> Split:
-        """Return what one seed trains on and is tested on.
+        """Return the images that one seed trains on and is tested on.
 
         At quick scale the seed draws 4,000 images to train on and 1,000 to test on, or four fifths
-        and one fifth where there are fewer than 5,000, all from the training images and stratified
-        by class. At full scale every seed gets all training and all test images.
+        and one fifth of them if there are fewer than 5,000, all from the training images and
+        stratified by class. At full scale every seed gets all training and all test images.
 
         Parameters
         ----------
         seed : int
             From 0 to 2³² - 1. The same seed gives the same split.
         train_size : int, optional
-            Draw only so many of the training images, stratified by class; the test images stay
-            the same. At least as many as there are classes, and so many fewer than there are
-            images, or all of them.
+            Draw only so many of the training images, stratified by class; the test images stay the
+            same. At least as many as there are classes, and at least that many fewer than there are
+            images; or all of them.
         scale : {"quick", "full"}
             The scale.
 
@@ -167,14 +167,14 @@ def from_arrays(x, y, x_test=None, y_test=None, *, name: str) -> Dataset:
     x : ndarray, shape (n, height, width) or (n, height, width, channels)
         Training images: uint8, or floating point in 0..1.
     y : ndarray of int, shape (n,) or (n, 1)
-        Their labels: 0 to the number of classes less one, at least ten images of each class, 2 to
-        500 classes.
+        Their labels, from 0 to one less than the number of classes: 2 to 500 classes, with at least
+        ten images of each.
     x_test, y_test : ndarray, optional
-        Test images and labels of the same kind, at least one image of each class. Without them a
+        Test images and labels of the same kind, at least one image of each class. Without them, a
         fifth of the images is held out, the same for every seed.
     name : str
-        Names the data in tables and records: lower-case letters, digits and single hyphens between
-        them, and not ``mnist``.
+        Name of the data in tables and records: lower-case letters, digits and single hyphens
+        between them, and not ``mnist``.
 
     Returns
     -------
@@ -184,15 +184,15 @@ def from_arrays(x, y, x_test=None, y_test=None, *, name: str) -> Dataset:
     Raises
     ------
     TypeError
-        If an argument is no array, or has another type.
+        If an argument is not an array, or has another type.
     ValueError
         If an argument has another shape or range. Each message names the argument, what it is, and
         what is allowed.
 
     Notes
     -----
-    Of more than ten classes, neither `hold_out` nor the ``trace_every`` of an experiment can hold
-    images out of the training images.
+    With more than ten classes, neither `hold_out` nor the ``trace_every`` of an experiment can hold
+    out training images.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def from_npz(path, name: str | None = None) -> Dataset:
         The ``.npz`` file, with the arrays ``x`` (or ``x_train``) and ``y`` (or ``y_train``), and
         perhaps ``x_test`` and ``y_test``, as for `from_arrays`.
     name : str, optional
-        As for `from_arrays`; by default that of the file.
+        As for `from_arrays`; by default the file's name without its suffix.
 
     Returns
     -------
@@ -250,10 +250,10 @@ def from_npz(path, name: str | None = None) -> Dataset:
     Raises
     ------
     DataError
-        If the file is not there, is no such archive, is damaged, lacks an array, or holds Python
-        objects, which are never unpickled.
+        If the file does not exist, is not such an archive, is damaged, lacks an array, or holds
+        Python objects, which are never unpickled.
     TypeError, ValueError
-        As `from_arrays`.
+        As for `from_arrays`.
     """
     path = Path(path).expanduser()
     arrays = _read(path)

@@ -1,7 +1,7 @@
-"""Changes of images: shifted, rotated, placed, with less contrast.
+"""Transformations of images: shift, rotation, placement and lower contrast.
 
-Each function takes images and gives new ones; none changes what it was given. Code and helpers are
-part of the fingerprint of the experiments that prepare their images with them.
+Each function returns new images and leaves its input unchanged. Its code and helpers are part of
+the fingerprint of every experiment that prepares its images with it.
 """
 
 import numpy as np
@@ -24,15 +24,15 @@ _SIDES = {
 
 
 def shift(x, dy: int, dx: int) -> np.ndarray:
-    """Move images by whole pixels; black comes in where they leave.
+    """Shift images by whole pixels; what they vacate becomes black.
 
     Parameters
     ----------
     x : ndarray, shape (n, height, width, channels) or (n, height, width)
         Images of any type and range.
     dy, dx : int
-        Pixels down and to the right; negative ones go up and to the left. At most the height
-        and the width, by which nothing is left to see.
+        Pixels down and to the right; negative ones go up and to the left. At most the height and
+        the width, which leave nothing to see.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def shift(x, dy: int, dx: int) -> np.ndarray:
 
 @checked
 def rotate(x, degrees: float) -> np.ndarray:
-    """Rotate images about their centre; black comes in at the corners.
+    """Rotate images about their centre; vacated corners become black.
 
     Parameters
     ----------
@@ -122,18 +122,18 @@ def digit_boxes(x) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def place(x, row, column, size: int = 28) -> np.ndarray:
-    """Put each digit with its box's top left corner at a given place on a black canvas.
+    """Put each digit on a black canvas, with the top left corner of its box at a given location.
 
-    Only the digit's box counts, not the black around it: a digit can stand at the very border,
-    and fits on a canvas that is smaller than its image.
+    Only the digit's box counts, not the black around it: a digit can touch the border, and fits on
+    a canvas that is smaller than its image.
 
     Parameters
     ----------
     x : ndarray, shape (n, height, width, channels) or (n, height, width)
-        Images with black (0) ground.
+        Images with a black (0) background.
     row, column : int or array of int, shape (n,)
-        Where the first lit row and column of each digit go, from 0; one place for all, or one
-        for each image.
+        Where the first lit row and column of each digit go, from 0; one number for all images, or
+        one for each.
     size : int
         Height and width of the canvas, in pixels.
 
@@ -186,7 +186,7 @@ def to_border(x, side: str) -> np.ndarray:
     Parameters
     ----------
     x : ndarray, shape (n, height, width, channels) or (n, height, width)
-        Images with black (0) ground, as high as wide.
+        Square images with a black (0) background.
     side : str
         "top", "bottom", "left", "right", "top-left", "top-right", "bottom-left" or
         "bottom-right". A single side leaves the digit where it is in the other direction.
@@ -221,7 +221,7 @@ def to_border(x, side: str) -> np.ndarray:
 
 @checked
 def contrast(x, factor: float) -> np.ndarray:
-    """Lower the contrast: draw each image's pixels towards its mean.
+    """Lower the contrast: move each image's pixels towards its mean.
 
     Each pixel becomes mean + factor · (pixel - mean), with the mean over the rows and columns of
     its own image and channel. The mean brightness of an image stays as it is.

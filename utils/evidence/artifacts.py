@@ -19,7 +19,7 @@ def pack(name: str, array) -> dict:
     Parameters
     ----------
     name : str
-        Of the artifact, in messages.
+        Name of the artifact, for messages.
     array : array_like
         Finite real numbers, at most 64 MiB of them.
 
@@ -59,7 +59,7 @@ def unpack(name: str, packed: dict) -> np.ndarray:
     Parameters
     ----------
     name : str
-        Of the artifact, in messages.
+        Name of the artifact, for messages.
     packed : dict
         What `pack` returned.
 
@@ -71,8 +71,8 @@ def unpack(name: str, packed: dict) -> np.ndarray:
     Raises
     ------
     ValueError
-        When it is no such text, or unpacks to another size than its shape and dtype say: no more
-        memory is taken than these ask for, and that is limited as in `pack`.
+        If `packed` is not such a dict, or its array does not have the size that shape and dtype
+        imply. No more memory is taken than that size, which is limited as in `pack`.
     """
     try:
         dtype, shape = np.dtype(str(packed["dtype"])), tuple(map(int, packed["shape"]))

@@ -1,8 +1,8 @@
-"""The ledger of claims, and the tie between a claim and the verdict on it.
+"""The ledger of claims, and what leads from a claim to its verdict.
 
-``chapters/claims.yml`` says what is on trial: the parts of each claim, each with its place in the
-source, what it expects and by which margin. Recorded runs at full scale give a verdict; the few
-quick runs in a chapter only say which way they point.
+``chapters/claims.yml`` lists what is tested: the parts of each claim, with their place in the
+source, their expectation and their margin. Recorded runs at full scale give a verdict; the few
+quick runs in a chapter only indicate a direction.
 """
 
 import functools
@@ -45,18 +45,19 @@ SIGNS = {
 
 
 class LedgerError(ValueError):
-    """The ledger is not as it must be; the message names claim, part, value and what is allowed."""
+    """The ledger is invalid; the message names claim, part, value and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many of a few runs are as a claim says; too few for an interval and a verdict.
+    """How many of a few runs agree with a claim; too few for an interval and a verdict.
 
     Attributes
     ----------
     agreeing : int
-        Pairs of runs, by seed, whose difference has the claimed direction, or lies within the
-        margin where no difference is claimed, or is at least not worse by more than the margin.
+        Pairs of runs, by seed, whose difference has the claimed direction; for a claim of no
+        difference, lies within the margin; for *at least as good*, is not worse by more than the
+        margin.
     runs : int
         All pairs of runs.
     where : str
@@ -73,7 +74,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity that a claim rests on, as written before the run.
+    """One quantity that a claim rests on, as written down before the run.
 
     With a baseline it is the difference between two arms. Without one it is the mean of one arm,
     judged against zero: its metric is then a difference itself, such as
@@ -90,7 +91,7 @@ class Comparison:
     metric : str
         A column of its table, or an expression of columns such as ``test_accuracy < 0.5``.
     treatment : str or tuple of str
-        An arm, or several whose mean counts, seed by seed.
+        An arm, or several that are averaged, seed by seed.
     baseline : str, tuple of str or None
         The arm or arms whose metric is subtracted, if any.
     expect : {"increase", "decrease", "no difference", "at least as good"}
@@ -101,10 +102,10 @@ class Comparison:
         How it is written: an accuracy in percentage points, a share, a binary logarithm as the
         factor that it stands for, or as it is.
     size : float, optional
-        How large the claim says that the difference is at least; above the margin.
+        The least difference that the claim states; above the margin.
     half_width : float, optional
-        How narrow its interval has to be, where half the margin is more than it takes: for effects
-        known to be large before the run.
+        Half-width that its interval needs, if not half the margin: for effects known before the run
+        to be large.
     """
 
     says: str
@@ -121,7 +122,7 @@ class Comparison:
 
     @property
     def wanted_half_width(self) -> float:
-        """Half the width of the interval that the number of seeds is computed for."""
+        """Half-width of the interval for which the number of seeds is computed."""
         return self.half_width or self.margin / 2
 
     @property
@@ -148,7 +149,7 @@ class Comparison:
         Raises
         ------
         ValueError
-            When the frame lacks an arm or a column, or as `utils.evidence.paired_difference` says.
+            If the frame lacks an arm or a column, or as for `utils.evidence.paired_difference`.
         """
         measured, happened = self._measured(frame)
         if self.baseline is None:
@@ -159,7 +160,7 @@ class Comparison:
 
     @checked
     def tally(self, frame: pd.DataFrame) -> Tally:
-        """Count the runs that are as this comparison expects, seed by seed.
+        """Count, seed by seed, the runs that agree with what is expected.
 
         Parameters
         ----------
@@ -194,12 +195,12 @@ class Comparison:
 
     @checked
     def known(self, estimate: Estimate) -> str:
-        """Say what an estimate shows all the same where it is undecided, in words."""
+        """Describe in words what an undecided estimate shows nevertheless."""
         return statistics.known(estimate, *self.rule)
 
     @checked
     def p_value(self, estimate: Estimate) -> float:
-        """Find at which level of significance an estimate would just stop being undecided."""
+        """Find the smallest significance level at which an estimate is decided."""
         return statistics.p_value(estimate, *self.rule)
 
     @property
@@ -250,7 +251,7 @@ class Exact:
     says : str
         What the claim says, in a few words.
     exact : Verdict
-        How it comes out.
+        Its outcome.
     note : str
         Why.
     tests : tuple of str
@@ -277,12 +278,11 @@ class Claim:
     source : tuple of str
         The sources that make the claim; ``("own",)`` where nobody else does.
     parts : tuple of Comparison or Exact
-        What the source says. They alone decide about the verdict.
+        What the source says. They alone decide the verdict.
     further : tuple of Comparison or Exact
-        What we add: judged, shown, and no part of the verdict.
+        What we add: judged and shown, but not part of the verdict.
     old : tuple of Comparison
-        Where the experiment of the parts has not been run yet: the comparisons that were made
-        before, which stand in for its measured parts.
+        Earlier comparisons, which replace the measured parts until these have been run.
     """
 
     id: str
@@ -305,7 +305,7 @@ class Claim:
 
     @property
     def judged(self) -> tuple[Comparison | Exact, ...]:
-        """What decides about the verdict now."""
+        """What decides the verdict now."""
         if not self.old:
             return self.parts
         return (*(part for part in self.parts if isinstance(part, Exact)), *self.old)
@@ -318,7 +318,7 @@ class Claim:
 
 
 class Row(NamedTuple):
-    """What runs, or arithmetic, say about one part of a claim or one further comparison."""
+    """What runs or arithmetic show about one part of a claim or one further comparison."""
 
     part: Comparison | Exact
     scale: str
@@ -327,7 +327,7 @@ class Row(NamedTuple):
 
     @property
     def known(self) -> str:
-        """What is known beside *undecided*, in words."""
+        """What an *undecided* row shows nevertheless, in words."""
         undecided = self.outcome is Verdict.UNDECIDED
         return self.part.known(self.estimate) if undecided else ""
 
@@ -343,7 +343,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Settlement:
-    """What the runs say about one claim.
+    """What the runs show about one claim.
 
     Attributes
     ----------
@@ -355,8 +355,8 @@ class Settlement:
     ran : dict of str to str
         What ran at each scale, in words.
     data : str
-        Name of the data in the place of MNIST, where it is a claim of the ledger about MNIST that
-        was put to runs on other data.
+        Name of the data, if the claim names none and the runs are on other data than MNIST; else
+        empty.
     """
 
     claim: Claim
@@ -366,7 +366,7 @@ class Settlement:
 
     @property
     def parts(self) -> tuple[Row, ...]:
-        """What decides about the verdict, as far as it is known."""
+        """The outcomes that decide the verdict, as far as they are known."""
         measured = {row.part: row for row in self.rows if row.scale == "full"}
         rows = (
             Row(part, "full", None, part.exact) if isinstance(part, Exact) else measured.get(part)
@@ -376,7 +376,7 @@ class Settlement:
 
     @checked
     def verdict(self, scale: str) -> Verdict | None:
-        """Join what the parts came to.
+        """Combine the outcomes of the parts.
 
         Parameters
         ----------
@@ -394,10 +394,11 @@ class Settlement:
 
     @property
     def p_value(self) -> float | None:
-        """At which level of significance the verdict would become undecided; None without one.
+        """The p-value of the verdict; None without a verdict or a measured part.
 
-        A verdict holds when the outcome of each of its parts does, so the largest p decides. To be
-        refuted, one part is enough: the least p, times the number of parts.
+        It is the largest p-value of the decided parts, since all of them must hold. For a refuted
+        claim one part is enough: it is the smallest of the refuted parts, times the number of all
+        parts.
         """
         verdict = self.verdict("full")
         measured = [row for row in self.parts if isinstance(row.part, Comparison)]
@@ -419,7 +420,7 @@ class Settlement:
 
     @checked
     def summary(self, scale: str) -> str:
-        """Return what the runs of one scale say, in words.
+        """Describe in words what the runs of one scale show.
 
         Parameters
         ----------
@@ -429,8 +430,8 @@ class Settlement:
         Returns
         -------
         str
-            The verdict at full scale with the number of parts where these differ, how many runs
-            are as claimed at quick scale, or that not all parts have run.
+            At full scale the verdict, with the number of parts where these differ; at quick scale
+            how many runs are as claimed; or that not all parts have run.
         """
         if scale == "full":
             return self._verdict_in_words()
@@ -463,7 +464,7 @@ class Settlement:
         return text
 
     def table(self) -> pd.DataFrame:
-        """Return one row for each part and further comparison, written for a reader."""
+        """Return one row for each part and further comparison with an outcome, for display."""
         exact = [row.part for row in self.parts if isinstance(row.part, Exact)]
         compared = dict.fromkeys((*exact, *(row.part for row in self.rows)))
         return pd.DataFrame([self._written(part) for part in compared])
@@ -489,7 +490,7 @@ class Settlement:
 
     @property
     def of_ledger(self) -> bool:
-        """False when it says nothing about a claim as the ledger has it."""
+        """Whether it is about a claim exactly as the ledger has it."""
         return not self.data and load_ledger().get(self.claim.id) == self.claim
 
     def __repr__(self) -> str:
@@ -523,7 +524,7 @@ class Settlement:
 
 @checked
 def join(outcomes: Iterable[Verdict]) -> Verdict:
-    """Join the outcomes of the parts of one claim.
+    """Combine the outcomes of the parts of one claim.
 
     Parameters
     ----------
@@ -535,7 +536,7 @@ def join(outcomes: Iterable[Verdict]) -> Verdict:
     utils.evidence.Verdict
         Supported when all parts are. Holds in part when some are and some are decided otherwise.
         When all are decided and none is supported: no difference where each shows none, smaller
-        than claimed where each is, else refuted. Otherwise undecided.
+        than claimed where each is that or shows none, else refuted. Otherwise undecided.
     """
     kinds = set(outcomes)
     if len(kinds) == 1:
@@ -577,7 +578,7 @@ def _factor(power: float) -> str:
 
 @checked
 def verdict_class(verdict: Verdict | None) -> str:
-    """Name a verdict, or that there is none yet, as the style sheet does."""
+    """Name a verdict, or the lack of one, as the style sheet does."""
     return verdict.name.lower().replace("_", "-") if verdict else "open"
 
 
@@ -628,7 +629,7 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
     Raises
     ------
     LedgerError
-        When it is not as its schema says, or an entry has a value that is not allowed.
+        If it violates its schema, or an entry has a value that is not allowed.
     """
     try:
         document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
@@ -646,7 +647,7 @@ def load_ledger(path: Path = LEDGER) -> dict[str, Claim]:
 
 @checked
 def read_claim(text: str) -> Claim:
-    """Read one claim that is in no ledger, written and checked as there.
+    """Read a claim that is not in the ledger but has the same form, with the same checks.
 
     Parameters
     ----------
@@ -656,12 +657,12 @@ def read_claim(text: str) -> Claim:
     Returns
     -------
     Claim
-        For ``result.verdict``.
+        To be passed to ``result.verdict``.
 
     Raises
     ------
     LedgerError
-        When it is no such entry, has a value that is not allowed, or the id of a claim of the
+        If it is not such an entry, has a value that is not allowed, or has the id of a claim in the
         ledger.
     """
     try:
@@ -683,7 +684,7 @@ def _sources() -> set[str]:
 
 @checked
 def serves(experiment: str, claim_id: str) -> bool:
-    """Say whether an experiment has to be run for a claim.
+    """Tell whether an experiment has to be run for a claim.
 
     Parameters
     ----------
@@ -695,8 +696,8 @@ def serves(experiment: str, claim_id: str) -> bool:
     Returns
     -------
     bool
-        True when a comparison of the claim names it, or no comparison of the ledger does: what
-        tunes the others serves all claims of its chapter.
+        True if a comparison of the claim names it, or none in the ledger does: an experiment that
+        tunes others serves all claims of its chapter.
 
     Raises
     ------
@@ -717,28 +718,28 @@ def serves(experiment: str, claim_id: str) -> bool:
 def settle(
     claim_id: str | Claim, quick: pd.DataFrame | None = None, full: pd.DataFrame | None = None
 ) -> Settlement:
-    """Settle a claim by recorded full-scale runs, and say which way quick runs point.
+    """Settle a claim by recorded full-scale runs, and tally its quick runs.
 
     Parameters
     ----------
     claim_id : str or Claim
         Its id in the ledger; or a claim, which need not be there.
     quick, full : pandas.DataFrame, optional
-        Tables of the experiments that it rests on. A comparison whose arms have not run on all
-        seeds that they need, two at least, is left open there. Where they are of other data than
-        MNIST, and the claim names none, it is settled for those data.
+        Tables of the experiments that it rests on. A comparison stays open at a scale at which one
+        of its arms lacks seeds that it needs, or has fewer than two. If the tables are of other
+        data than MNIST and the claim names none, it is settled for those data.
 
     Returns
     -------
     Settlement
-        At the end of a cell it shows itself as a table.
+        Displayed as a table at the end of a cell.
 
     Raises
     ------
     KeyError
         When the ledger has no such claim.
     ValueError
-        When the tables are of different data, and the claim does not say which it means.
+        If the tables are of different data and the claim does not name one.
     """
     claim = _known(claim_id)
     frames = [frame for frame in (quick, full) if frame is not None and not frame.empty]
@@ -772,22 +773,22 @@ def _known(claim_id: str | Claim) -> Claim:
 
 @checked
 def require_arms(claim_id: str | Claim, arms: Mapping[str, Collection[str]]) -> None:
-    """Insist that a claim asks some experiments for what they have.
+    """Require that a claim uses some experiments, and only arms that they have.
 
     Parameters
     ----------
     claim_id : str or Claim
         As for `settle`.
     arms : mapping of str to collection of str
-        Name of each experiment, with ``@`` and that of the data where not MNIST's, and of its arms.
+        Name of each experiment, with ``@`` and that of its data if not MNIST, and of its arms.
 
     Raises
     ------
     KeyError
         When the ledger has no such claim.
     LedgerError
-        When no comparison of the claim is of one of these experiments, or one of them has an arm
-        that its experiment has not.
+        If no comparison of the claim uses these experiments, or one names an arm that its
+        experiment does not have.
     """
     claim = _known(claim_id)
     of_any_data = {title.partition("@")[0]: names for title, names in arms.items()} | dict(arms)

@@ -21,7 +21,7 @@ def to_frame(listed: list[Entry]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row for each part, old comparison and further comparison, with what is known of its
+        One row for each part, old comparison and further comparison, with what is known about its
         claim. Differences and margins are in the metric's own unit.
     """
     rows = ({**_claim(entry), **_part(line)} for entry in listed for line in entry.lines)
@@ -48,7 +48,7 @@ def to_json(listed: list[Entry]) -> str:
     Returns
     -------
     str
-        A list of claims, each with the list of its parts, which have what `to_frame` has.
+        A list of claims, each with a list of its parts, with the same fields as in `to_frame`.
     """
     told = [{**_claim(entry), "parts": [_part(line) for line in entry.lines]} for entry in listed]
     return json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

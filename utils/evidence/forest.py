@@ -26,21 +26,21 @@ class Mark:
     Attributes
     ----------
     y : float
-        Its middle.
+        Its vertical centre.
     claimed, sign : str
         What is claimed, and the outcome, each as a sign; empty where there is none.
     kind : {"measured", "exact", "open"}
         What is drawn: an interval, a label, or that it has not run.
     low, high : float
-        Where the interval begins and ends.
+        Ends of the interval.
     value : float or None
-        Where the point is; None where it lies beyond the plot.
+        Position of the point; None if it lies beyond the plot.
     decided : bool
         Whether the part is decided.
     clipped_low, clipped_high : bool
         Whether the interval goes on beyond the plot.
     beyond : str
-        The estimate in margins, where it lies beyond the plot and the interval leaves room.
+        The estimate in margins, if it lies beyond the plot and the interval leaves room.
     """
 
     y: float

@@ -1,8 +1,8 @@
 """The ledger as a page: every claim with its evidence, from the stored chapters and the records.
 
-A chapter's stored outputs say what a recorded run has to match to count, and how its quick run came
-out. So this page trains nothing, and it cannot count a record that its chapter would not. How it
-looks is in ``ledger.html``; what moves in it, in ``ledger.js``.
+A chapter's stored outputs tell what a recorded run has to match to count, and how its quick run
+came out. This page therefore trains nothing, and cannot count a record that its chapter would not.
+Its layout is in ``ledger.html``, its behaviour in ``ledger.js``.
 """
 
 import base64
@@ -97,10 +97,10 @@ class Entry:
     seconds : float
         Time that these took.
     p_value : float or None
-        Of its verdict; None where it has none, or is not a test.
+        P-value of its verdict; None if it has none or is not a test.
     stands : bool or None
-        Whether the verdict stands when false discoveries are controlled over all claims; None
-        where there is no decision that could fall.
+        Whether the verdict survives the control of false discoveries over all claims; None if there
+        is no decision that could fail to.
     """
 
     claim: Claim
@@ -148,7 +148,7 @@ class Entry:
 
     @property
     def judged(self) -> list[Line]:
-        """Those that decide about the verdict."""
+        """The lines that decide the verdict."""
         lines = {line.part: line for line in self.lines if line.role != "further"}
         return [lines[part] for part in self.claim.judged]
 
@@ -161,7 +161,7 @@ class Entry:
 
 @checked
 def entries(chapters: Path = CHAPTERS, results: Path = RESULTS) -> list[Entry]:
-    """Put together what is known about every claim.
+    """Collect what is known about every claim.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def summary_html(listed: list[Entry]) -> str:
 
 @checked
 def control_html(listed: list[Entry]) -> str:
-    """Say which verdicts stand when false discoveries are controlled over all claims.
+    """Name the verdicts that do not survive the control of false discoveries.
 
     Parameters
     ----------
@@ -336,7 +336,7 @@ def runs_frame(chapters: Path = CHAPTERS, results: Path = RESULTS) -> pd.DataFra
     Returns
     -------
     pandas.DataFrame
-        One row for each experiment, arm, seed and epoch, as in a result's `recorded`.
+        One row for each experiment, arm, seed and epoch, as in `Recorded.frame`.
 
     Raises
     ------
@@ -356,9 +356,10 @@ def download_html(content: pd.DataFrame | str, name: str, text: str) -> str:
     content : pandas.DataFrame or str
         What to save; a table is written as CSV, with seven significant digits.
     name : str
-        Of the file: ``.csv``, ``.json``, or one of them with ``.gz`` to have it compressed.
+        Name of the file, ending in ``.csv`` or ``.json``, and also in ``.gz`` to have it
+        compressed.
     text : str
-        What the link says.
+        Text of the link.
 
     Returns
     -------
@@ -404,7 +405,7 @@ def controls_html(listed: list[Entry]) -> str:
 
 
 def script() -> str:
-    """Text between the tags of the script of `controls_html`."""
+    """Return the text between the script tags of `controls_html`."""
     return "\n" + (_HERE / "ledger.js").read_text(encoding="utf-8")
 
 
@@ -466,12 +467,12 @@ def fill(template: str, part: str, **values) -> str:
     part : str
         Name of the macro.
     **values
-        What it takes.
+        Its arguments.
 
     Returns
     -------
     str
-        HTML. Everything is escaped but what the template marks as HTML.
+        HTML. Everything is escaped except what the template marks as HTML.
     """
     return str(getattr(_template(template).module, part)(**values))
 

@@ -1,6 +1,6 @@
 """All verdicts at a glance: one square for each claim, and one line for each claim.
 
-How it looks is in ``overview.html``; what a claim's details are, the ledger's page says.
+The layout is in ``overview.html``; the details of a claim are on the ledger's page.
 """
 
 import functools
@@ -48,13 +48,13 @@ def squares_html(listed: Sequence[Entry], parts: Mapping[str, Sequence[str]]) ->
     Returns
     -------
     str
-        A ``<nav>`` element. A square has the colour and the sign of its verdict, and says the
+        A ``<nav>`` element. A square has the colour and the sign of its verdict, and names the
         verdict and the claim.
 
     Raises
     ------
     ValueError
-        When a claim belongs to a chapter that is in no part.
+        If a claim belongs to a chapter that is in no part.
     """
     known = {chapter for chapters in parts.values() for chapter in chapters}
     if strangers := {entry.claim.chapter for entry in listed} - known:
@@ -94,7 +94,7 @@ def lines_html(listed: Sequence[Entry], chapters: Mapping[str, str]) -> str:
 
 
 def finding_html(entry: Entry, part: int) -> tuple[str, str]:
-    """Write one number of the ledger in large, and where it comes from.
+    """Write one number of the ledger in large type, and where it comes from.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Recorded runs: one JSON Lines file an experiment, appended to and never rewritten.
+"""Recorded runs: one JSON Lines file per experiment, appended to and never rewritten.
 
-Each line is one finished run, written at once and forced to the disk, so a crash costs at most
-the run in progress. A line that a crash tore is skipped and reported, never repaired in silence.
+Each line is one finished run, written at once and forced to the disk, so a crash costs at most the
+run in progress. A line that a crash cut short is skipped and reported, never silently repaired.
 """
 
 import dataclasses
@@ -42,9 +42,9 @@ def check_name(name: str, argument: str = "experiment", *, on_data: bool = False
     name : str
         Lower-case letters, digits and hyphens.
     argument : str
-        What it is called in the message.
+        What the message calls it.
     on_data : bool
-        Whether the name of other data than MNIST may follow, behind an ``@``.
+        Whether ``@`` and the name of other data than MNIST may follow.
 
     Raises
     ------
@@ -71,10 +71,10 @@ class Requirements:
     fingerprints : dict of str to dict of str to str
         For each arm a hash of each part of a run.
     pilot : int
-        Seeds of a pilot, from whose spread the number of seeds of each arm is computed; 0 where it
-        was set beforehand.
+        Number of seeds of a pilot, whose spread determines the number of seeds of each arm; 0 if
+        that was set beforehand.
     cap : int
-        The most seeds that may be computed.
+        The most seeds that may be asked for.
     """
 
     experiment: str
@@ -113,7 +113,7 @@ class Requirements:
 
     @property
     def runs(self) -> dict[tuple, tuple[str, int]]:
-        """Arm and seed of each run that is asked for, by the `key` that its record must have."""
+        """Arm and seed of each run that is asked for, keyed by the `key` of its record."""
         wanted = self.seeds_of_arms()
         most = max(wanted.values(), default=0)
         # Those beyond a pilot follow it.
@@ -140,7 +140,7 @@ class Requirements:
         ]
 
     def seeds_of_arms(self) -> dict[str, int]:
-        """Say how many seeds each arm needs by now: the most that one of its stages asks for."""
+        """Return how many seeds each arm needs so far: the most that any of its stages asks for."""
         wanted = dict.fromkeys(self.fingerprints, len(self.seeds))
         for stage in self.stages:
             for arm in stage["fingerprints"]:
@@ -166,7 +166,7 @@ class Requirements:
 
     @checked
     def changed(self, records: list[dict]) -> dict[str, tuple[str, ...]]:
-        """Say why records of an arm do not count, where none of it does.
+        """Tell why the records of an arm do not count, for arms of which none does.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class Requirements:
         Returns
         -------
         dict of str to tuple of str
-            For each such arm the parts of a run that have changed since its last record.
+            For each such arm, the parts of a run that have changed since its last record.
         """
         current = {arm for arm, _ in self.counting(records)}
         changed = {}
@@ -197,7 +197,7 @@ class RecordFile:
     path : pathlib.Path
         The JSON Lines file; it need not exist yet.
     shipped : pathlib.Path, optional
-        Another one, whose runs are read as well; it came with an installed course.
+        A second file, whose runs are read as well; it comes with an installed course.
     """
 
     path: Path
@@ -211,14 +211,14 @@ class RecordFile:
         return cls(RESULTS / name, SHIPPED and SHIPPED / name)
 
     def read(self) -> tuple[list[dict], list[int]]:
-        """Read every whole line.
+        """Read every intact line.
 
         Returns
         -------
         records : list of dict
             The recorded runs in the order in which they were written.
         damaged : list of int
-            Line numbers of `path`, counted from 1, that are not whole records.
+            Numbers of the lines of `path`, from 1, that are not intact records.
         """
         records, damaged = RecordFile(self.shipped).read()[0] if self.shipped else [], []
         for number, line in enumerate(self._content().splitlines(), start=1):
@@ -232,13 +232,13 @@ class RecordFile:
         return records, damaged
 
     def stages(self) -> list[dict]:
-        """Read what was computed from pilots, in the order in which it was written."""
+        """Read what was computed from pilots, in the order of writing."""
         stages = RecordFile(self.shipped).stages() if self.shipped else []
         parsed = map(_parse, self._content().splitlines())
         return [*stages, *(record["stage"] for record in parsed if record and "stage" in record)]
 
     def require_writable(self) -> None:
-        """Refuse a place that cannot take records, before anything is trained for it.
+        """Refuse a file that cannot take records, before anything is trained for it.
 
         Raises
         ------
@@ -272,10 +272,10 @@ class RecordFile:
         Raises
         ------
         RecordError
-            When the file cannot be written (permission, full disk, a lock that stays taken). What
-            stood in the file before stays as it was.
+            If the file cannot be written (permission, full disk, a lock that is not released). What
+            the file held before is untouched.
         ValueError
-            When it is no such run, or JSON cannot hold it.
+            If `record` is not such a run, or JSON cannot hold it.
         """
         line = _line("record", record)
         what = (
@@ -295,7 +295,7 @@ class RecordFile:
         Returns
         -------
         bool
-            False when another writer had recorded it before, on whatever day.
+            True when it was written, False when it was recorded before, on whatever day.
 
         Raises
         ------
@@ -390,7 +390,7 @@ def _parse(line: bytes) -> dict | None:
 
 @checked
 def key(record: dict) -> tuple:
-    """Tell which run a record is of.
+    """Identify the run of a record.
 
     Parameters
     ----------
@@ -405,6 +405,6 @@ def key(record: dict) -> tuple:
     Raises
     ------
     KeyError
-        When one of them is missing.
+        If one of them is missing.
     """
     return record["arm"], record["seed"], tuple(sorted(record["fingerprint"].items()))

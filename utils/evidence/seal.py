@@ -2,9 +2,9 @@
 
 ``chapters/results/sealed.json`` holds a hash of each recorded run, and for each comparison whose
 runs are recorded its margin, what it expects, and its size. ``make results`` seals what it has
-recorded, and ``make seal`` what came by a merge. Neither seals anew what was sealed with the same
-fingerprint of an arm; another design, and runs that were taken out and are trained again, are
-sealed as what they are by then.
+recorded, and ``make seal`` what came by a merge. Neither changes a seal while an arm's fingerprint
+stays the same; a new design, and runs that were removed and trained again, are sealed as they are
+by then.
 """
 
 import hashlib
@@ -33,8 +33,7 @@ def check(results: Path | None = None) -> tuple[list[str], list[str]]:
     Returns
     -------
     broken, open : list of str
-        What differs from what was sealed, and what is not sealed yet, each in a sentence that names
-        it.
+        What differs from what was sealed, and what is not sealed yet, one sentence for each.
     """
     results = Path(results or records.RESULTS)
     return _compare(_read(results), *_current(results))
@@ -51,12 +50,12 @@ def renew(results: Path | None = None) -> list[str]:
     Returns
     -------
     list of str
-        What was sealed, each in a sentence.
+        What was sealed, one sentence for each.
 
     Raises
     ------
     SealError
-        When something is no longer what was sealed; then nothing is written.
+        If something is no longer what was sealed; nothing is written then.
     """
     results = Path(results or records.RESULTS)
     current = _current(results)

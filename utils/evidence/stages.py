@@ -1,8 +1,8 @@
 """How many seeds an experiment needs: Stein's two stages.
 
-A pilot of a few seeds tells the spread of each difference that a claim rests on. From the spread
-alone, never from the mean, follows how many seeds make its interval narrow enough to be judged.
-What was computed is a line of its own in the file of records, so that nobody can choose it later.
+A pilot of a few seeds estimates the spread of each difference that a claim rests on. The spread
+alone, never the mean, determines how many seeds make its interval narrow enough to be judged. The
+result is a line of its own in the file of records, so that nobody can choose it later.
 """
 
 import datetime
@@ -30,8 +30,8 @@ def frame(required: Requirements, records: list[dict] | None = None) -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        As `utils.evidence.table.table` gives it. Where the number of seeds follows from a pilot,
-        with the columns ``pilot``, its number of seeds, and ``wanted``, that of the row's arm.
+        As from `utils.evidence.table.table`. If the number of seeds follows from a pilot, also with
+        the columns ``pilot``, its number of seeds, and ``wanted``, that of the row's arm.
     """
     if records is None:
         records = list(required.counting(required.file.read()[0]).values())
@@ -44,7 +44,7 @@ def frame(required: Requirements, records: list[dict] | None = None) -> pd.DataF
 
 @checked
 def due(required: Requirements) -> list[dict]:
-    """Compute the stages that an experiment's finished pilot allows, and that are not recorded.
+    """Compute the stages that an experiment's finished pilot allows and that are not yet recorded.
 
     Parameters
     ----------
@@ -54,9 +54,8 @@ def due(required: Requirements) -> list[dict]:
     Returns
     -------
     list of dict
-        One for each part of a claim that is measured by this experiment, for
-        `utils.evidence.records.RecordFile.append_stage`; empty where no pilot is asked for, or as
-        long as it is not complete.
+        One for each part of a claim that this experiment measures (except a proportion), for
+        `utils.evidence.records.RecordFile.append_stage`; empty without a complete pilot.
     """
     if not required.pilot:
         return []
@@ -72,7 +71,7 @@ def due(required: Requirements) -> list[dict]:
 
 @checked
 def describe(stage: dict) -> str:
-    """Say in words what a stage asks for and why.
+    """Describe in words what a stage asks for and why.
 
     Parameters
     ----------
@@ -86,7 +85,7 @@ def describe(stage: dict) -> str:
     Raises
     ------
     KeyError
-        When one of its fields is missing.
+        If one of its fields is missing.
     """
     capped = " (capped)" if stage["wanted"] > stage["seeds"] else ""
     return (

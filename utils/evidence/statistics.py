@@ -1,7 +1,7 @@
 """From runs to a verdict: paired differences, intervals, margins.
 
-The statistics come from scipy and statsmodels; what stands here is which of them applies, and the
-rule that turns an interval and a margin into a verdict.
+The statistics come from scipy and statsmodels; this module chooses which of them applies, and turns
+an interval and a margin into a verdict.
 """
 
 import enum
@@ -22,7 +22,7 @@ EXPECTATIONS = ("increase", "decrease", "no difference", "at least as good")
 
 
 class Verdict(enum.Enum):
-    """How a part of a claim, or a whole claim, comes out; only a claim can hold in part."""
+    """The outcome of a part of a claim, or of a whole claim; only a claim can hold in part."""
 
     SUPPORTED = "supported"
     IN_PART = "holds in part"
@@ -50,8 +50,8 @@ class Estimate:
     bounds : callable
         ``bounds(confidence) -> (low, high)``.
     scatter : float
-        How many times as much the seeds after a pilot scatter as those of the pilot, whose spread
-        alone makes the interval, where an F test at 0.1 % tells the two apart; otherwise 1.
+        Standard deviation of the seeds after a pilot over that of the pilot, which alone makes the
+        interval, if an F test at 0.1 % finds it larger; otherwise 1.
     """
 
     value: float
@@ -77,7 +77,7 @@ class Estimate:
         Raises
         ------
         ValueError
-            When `confidence` is outside its range.
+            If `confidence` is out of range.
         """
         if not 0 < confidence < 1:
             raise ValueError(f"confidence={confidence!r}; allowed is 0 < confidence < 1")
@@ -107,12 +107,12 @@ def paired_difference(
     Parameters
     ----------
     frame : pandas.DataFrame
-        What ``run`` returns.
+        A table of runs, such as `result.best`.
     metric : str
         A column of it; the value of each run's last epoch counts.
     treatment, baseline : str or tuple of str
-        The difference is treatment minus baseline. Of several arms the mean counts, seed by seed:
-        the main effect of a factor, for one.
+        The difference is treatment minus baseline. Several arms are averaged, seed by seed, as for
+        the main effect of a factor.
 
     Returns
     -------
@@ -124,8 +124,8 @@ def paired_difference(
     Raises
     ------
     ValueError
-        When an arm or the metric is not in the frame, the arms do not have the same seeds, there
-        are fewer than two, or a run has no finite value of the metric.
+        If an arm or the metric is not in the frame, the arms have different seeds without a pilot,
+        there are fewer than two seeds, or a run has no finite value of the metric.
 
     Notes
     -----
@@ -133,9 +133,9 @@ def paired_difference(
     plain interval is too narrow. The correction replaces the variance ``s²/n`` of the mean by
     ``s² (1/n + n_test / n_train)`` [1]_.
 
-    Where the frame's column ``pilot`` names a number n₀ of first seeds, only their standard
-    deviation s₀ counts: the interval is the mean of all N seeds ± t(n₀ − 1) s₀/√N. Since N
-    depends on s₀ and not on the mean, its coverage is exact for normal differences [2]_.
+    If the frame's column ``pilot`` gives a number n₀ of first seeds, only their standard deviation
+    s₀ counts: the interval is the mean of all N seeds ± t(n₀ − 1) s₀/√N. Since N depends on s₀ and
+    not on the mean, its coverage is exact for normal differences [2]_.
 
     References
     ----------
@@ -161,7 +161,7 @@ def differences(
     Parameters
     ----------
     frame, metric, treatment, baseline
-        As for `paired_difference`; without a baseline the values of the treatment themselves.
+        As for `paired_difference`; without a baseline, the treatment's own values are returned.
 
     Returns
     -------
@@ -171,8 +171,8 @@ def differences(
     Raises
     ------
     ValueError
-        When an arm or the metric is not in the frame, the arms do not have the same seeds, or a
-        run has no finite value of the metric.
+        If an arm or the metric is not in the frame, the arms have different seeds without a pilot,
+        or a run has no finite value of the metric.
     """
     sides = [_group(side) for side in (treatment, baseline) if side is not None]
     groups = [[_values(frame, metric, arm) for arm in side] for side in sides]
@@ -197,7 +197,7 @@ def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     Parameters
     ----------
     frame : pandas.DataFrame
-        What ``run`` returns.
+        A table of runs, such as `result.best`.
     metric : str
         A column of it; the value of each run's last epoch counts.
     arm : str
@@ -211,22 +211,22 @@ def mean(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     Raises
     ------
     ValueError
-        When the arm or the metric is not in the frame, there are fewer than two seeds, or a run
-        has no finite value of the metric.
+        If the arm or the metric is not in the frame, there are fewer than two seeds, or a run has
+        no finite value of the metric.
     """
     return _mean(_values(frame, metric, arm).to_numpy(float), frame[frame["arm"] == arm])
 
 
 @checked
 def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
-    """Estimate in which share of an arm's runs something happened.
+    """Estimate the share of an arm's runs in which something happened.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        What ``run`` returns.
+        A table of runs, such as `result.best`.
     metric : str
-        A column that is 1 in the last epoch of each run where it happened and 0 elsewhere.
+        A column that is 1 in the last epoch of each run in which it happened, and otherwise 0.
     arm : str
         The arm.
 
@@ -238,7 +238,7 @@ def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
     Raises
     ------
     ValueError
-        When the arm or the metric is not in the frame, or holds anything but 0 and 1.
+        If the arm or the metric is not in the frame, or the metric is anything but 0 or 1.
     """
     count, runs = _count(frame, metric, arm)
 
@@ -252,12 +252,12 @@ def proportion(frame: pd.DataFrame, metric: str, arm: str) -> Estimate:
 def proportion_difference(
     frame: pd.DataFrame, metric: str, treatment: str, baseline: str
 ) -> Estimate:
-    """Estimate by how much the share of runs in which something happened differs.
+    """Estimate the difference of two arms in the share of runs in which something happened.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        What ``run`` returns.
+        A table of runs, such as `result.best`.
     metric : str
         A column of 0 and 1, as for `proportion`.
     treatment, baseline : str
@@ -266,7 +266,7 @@ def proportion_difference(
     Returns
     -------
     Estimate
-        With Newcombe's interval, which joins two Wilson intervals.
+        With Newcombe's interval, which combines two Wilson intervals.
 
     Raises
     ------
@@ -305,7 +305,7 @@ def judge(
     expect : {"increase", "decrease", "no difference", "at least as good"}
         What the claim says of the difference; more is better.
     size : float, optional
-        How large the claim says that the increase or decrease is at least; above the margin.
+        The least increase or decrease that the claim states; above the margin.
     confidence : float
         Level of the interval.
 
@@ -322,7 +322,7 @@ def judge(
     Raises
     ------
     ValueError
-        When `margin`, `expect` or `size` is not as above.
+        If `margin`, `expect` or `size` is not as above.
 
     Notes
     -----
@@ -359,7 +359,7 @@ def judge(
 
 @checked
 def known(estimate: Estimate, margin: float, expect: str, size: float | None = None) -> str:
-    """Say what an interval shows all the same where it leaves a verdict undecided.
+    """Describe what an interval shows although it leaves the verdict undecided.
 
     Parameters
     ----------
@@ -369,8 +369,8 @@ def known(estimate: Estimate, margin: float, expect: str, size: float | None = N
     Returns
     -------
     str
-        A few words, such as ``in the claimed direction, size undecided``; empty where the verdict
-        is decided, or the interval shows nothing.
+        A few words, such as ``in the claimed direction, size undecided``; empty if the verdict is
+        decided or the interval shows nothing.
     """
     if judge(estimate, margin, expect, size) is not Verdict.UNDECIDED:
         return ""
@@ -394,7 +394,7 @@ def known(estimate: Estimate, margin: float, expect: str, size: float | None = N
 
 @checked
 def p_value(estimate: Estimate, margin: float, expect: str, size: float | None = None) -> float:
-    """Find at which level of significance the verdict would just stop being undecided.
+    """Find the smallest significance level at which the verdict is decided.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
     spread : float
         Standard deviation of the differences of the pilot, 0 or more.
     half_width : float
-        Of the interval that is wanted, above 0, in the same unit.
+        Half-width of the wanted interval, above 0, in the same unit.
     pilot : int
         Seeds of the pilot, at least 2.
     cap : int
@@ -439,12 +439,12 @@ def stein_seeds(spread: float, half_width: float, pilot: int, cap: int) -> int:
     Returns
     -------
     int
-        N = max(n₀, ⌈(t(n₀ − 1) s₀ / h)²⌉), `cap` at most [1]_.
+        N = max(n₀, ⌈(t(n₀ − 1) s₀ / h)²⌉), but at most `cap` [1]_.
 
     Raises
     ------
     ValueError
-        When one of them is not as above.
+        If one of them is not as above.
 
     References
     ----------
@@ -470,25 +470,25 @@ def _quantile(freedom: int) -> float:
 
 @checked
 def control_false_discoveries(p_values: np.ndarray, rate: float = 0.05) -> np.ndarray:
-    """Say which of many decided verdicts stand when false discoveries are controlled.
+    """Tell which of many verdicts survive the control of false discoveries.
 
     Parameters
     ----------
     p_values : sequence of float
-        One for each claim of the ledger.
+        One for each claim that is a test.
     rate : float
-        The share of false ones to be tolerated among those that stand.
+        The share of false ones tolerated among those that survive.
 
     Returns
     -------
     numpy.ndarray of bool
-        True where the verdict stands, by the procedure of Benjamini and Yekutieli [1]_, which holds
+        True where the verdict survives the procedure of Benjamini and Yekutieli [1]_, which holds
         for any dependence between the claims: they share arms.
 
     Raises
     ------
     ValueError
-        When a p-value is not in 0..1, or the rate not strictly between 0 and 1.
+        If a p-value is not in 0..1, or the rate is not strictly between 0 and 1.
 
     References
     ----------

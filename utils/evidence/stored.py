@@ -1,8 +1,8 @@
 """What a stored notebook tells other programs, read from its file as plain JSON.
 
 A notebook that was run shows its results, and a result's output has metadata: what a record must
-match to count, and how a claim came out. Together with a hash of the code that gave these outputs
-they answer, without a kernel and without TensorFlow, what is recorded and what is missing.
+match to count, and how a claim came out. Together with a hash of the code behind these outputs,
+they tell what is recorded and what is missing, without a kernel or TensorFlow.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Page:
     requirements : dict of str to Requirements
         For each experiment whose result it shows, by name, what its records must match to count.
     exclusive : frozenset of str
-        Names of those experiments whose runs are trained one after the other.
+        Names of the experiments whose runs are trained one after the other.
     quick : dict of str to str
         For each claim that it settles, by id, how the quick runs came out, in words.
     stored : bool
@@ -47,7 +47,7 @@ class Page:
     @classmethod
     @checked
     def read(cls, path: Path) -> "Page":
-        """Read the file of a notebook; one that is none is a ValueError."""
+        """Read the file of a notebook; any other file raises ValueError."""
         return cls.of(_load(path))
 
     @classmethod
@@ -90,7 +90,7 @@ def stored_metadata(path: Path) -> list[dict]:
 
 @checked
 def code_hash(notebook: Mapping) -> str:
-    """Take a hash of a notebook's code.
+    """Hash a notebook's code.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def code_hash(notebook: Mapping) -> str:
     -------
     str
         Twelve hexadecimal digits of the SHA-256 of the text of its code cells, in their order.
-        Prose, outputs, tags and the numbers of executions do not count.
+        Prose, outputs, tags and execution counts do not matter.
     """
     cells = [cell["source"] for cell in _cells(notebook) if cell["cell_type"] == "code"]
     texts = [text if isinstance(text, str) else "".join(text) for text in cells]
@@ -109,7 +109,7 @@ def code_hash(notebook: Mapping) -> str:
 
 
 def outputs_hash(notebook: Mapping) -> str:
-    """Take a hash of a notebook's outputs.
+    """Hash a notebook's outputs.
 
     Parameters
     ----------

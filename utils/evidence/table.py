@@ -31,7 +31,7 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
     records : list of dict
         Finished runs, as `utils.evidence.records.RecordFile.read` gives them.
     name, scale : str
-        What stands in the columns ``experiment`` and ``scale``.
+        Values of the columns ``experiment`` and ``scale``.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def table(records: list[dict], name: str, scale: str) -> pd.DataFrame:
 
 @checked
 def last_epoch(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep one row a run: that of its last epoch, never of its best.
+    """Keep one row per run: that of its last epoch, never of its best.
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def evaluate(frame: pd.DataFrame, expression: str) -> pd.Series:
     Returns
     -------
     pandas.Series
-        One value for each row of `frame`: true or false where the expression compares.
+        One value for each row of `frame`: true or false if the expression is a comparison.
 
     Raises
     ------
     ValueError
-        When the expression holds anything else, or names what is not a column.
+        If the expression holds anything else, names no column, or names an unknown one.
     """
     unknown = [name for name in columns_of(expression) if name not in frame.columns]
     if unknown:
@@ -132,12 +132,12 @@ def columns_of(expression: str) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        The columns that it names, each once.
+        The columns that it names, without repetition.
 
     Raises
     ------
     ValueError
-        When the expression holds anything but what `evaluate` allows, or names no column.
+        If the expression holds anything but what `evaluate` allows, or names no column.
     """
     allowed = ValueError(
         f"expression={expression!r}; allowed are names of columns, numbers, + - * / < > and "
@@ -171,7 +171,7 @@ def _names(node: ast.expr) -> list[str]:
 
 @checked
 def describe_runs(frame: pd.DataFrame) -> str:
-    """Say what ran, in a few words.
+    """Describe in a few words what ran.
 
     Parameters
     ----------
@@ -181,9 +181,9 @@ def describe_runs(frame: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Such as ``60,000 images, 5 epochs, 20 seeds``; ranges where arms or experiments differ,
-        ``2 seeds from 7`` where quick runs do not begin with seed 0 (``MNIST_SEED``), and ``no
-        runs`` where there are none.
+        Such as ``60,000 images, 5 epochs, 20 seeds``; with ranges where arms or experiments differ,
+        ``2 seeds from 7`` if quick runs do not begin with seed 0 (``MNIST_SEED``), and ``no runs``
+        if there are none.
     """
     if frame.empty:
         return "no runs"

@@ -1,9 +1,9 @@
 """What was run, in a few short hashes: equal when a recorded run still counts, different when not.
 
 A fingerprint has one hash for each part of a run (model, compile, fit, data, measures), so that a
-stale record can be told apart by the part that changed. It follows meaning, not spelling:
-comments, formatting and Keras's counters in layer names do not matter, and neither does what a
-later version of Python adds to a class, or one of Keras with a default to a layer.
+stale record shows which part has changed. It follows meaning, not spelling: comments, formatting
+and Keras's counters in layer names do not matter, and neither does what a later version of Python
+adds to a class, or one of Keras with a default to a layer.
 """
 
 import ast
@@ -69,18 +69,19 @@ def describe_code(function: Callable | None, _seen: tuple = ()):
     list or None
         Its source text in canonical form, then the plain values and the functions of the same
         module (or notebook) that it reads from outside, and the defaults of its arguments; for a
-        partial also its arguments, for a class the same of its methods and of its own bases.
+        partial also its arguments; for a class the same for its methods and for bases of the same
+        module.
 
     Raises
     ------
     ValueError
-        When Python cannot find the source, as for a function typed into a bare ``python`` prompt.
+        If Python cannot find the source, as for a function typed into a bare ``python`` prompt.
 
     Notes
     -----
-    Functions that come from other modules are named by the code that calls them but not followed:
-    re-training a recorded run is what finds a change there. Where several lambdas begin on one
-    line, Python does not say which is which, and each is described by all of them.
+    Functions that come from other modules are named by the code that calls them but not followed: a
+    change there is found by training a recorded run again. If several lambdas begin on one line,
+    Python does not tell which is which, and each is described by all of them.
     """
     if function is None:
         return None
@@ -278,7 +279,7 @@ def plain(value):
     -------
     dict, list, str, int, float, bool or None
         Plain values. In mappings, entries that are None, False or empty are dropped, and so are
-        names of modules; a ``float32`` data type, which is the default, is dropped too.
+        names of modules and the default data type, ``float32``.
     """
     if isinstance(value, Mapping):
         if value.get("class_name") == "DTypePolicy":
@@ -322,15 +323,14 @@ def describe_model(model: keras.Model) -> dict:
     Returns
     -------
     dict
-        Plain values. Layers are numbered in order instead of named, and layers that are not
-        Keras's own are described by their code as well, and so are functions and settings of
-        layers (an activation, an initializer) that are not Keras's own, and the class of a model
-        that has a training step of its own.
+        Plain values. Layers are numbered in order instead of named, and whatever is not Keras's own
+        is described by its code as well: layers, functions and settings of layers (an activation,
+        an initializer), and a model class with a training step of its own.
 
     Raises
     ------
     ValueError
-        When the model is neither: a subclass of ``keras.Model`` does not say how it is built.
+        If the model is neither: a subclass of ``keras.Model`` does not tell how it is built.
     """
     try:
         config = model.get_config()

@@ -1,4 +1,4 @@
-"""What a run's training may need beside Keras's `fit`: schedules, exact statistics, a trace."""
+"""What a run's training may need besides Keras's `fit`: schedules, exact statistics, a trace."""
 
 import importlib
 import math
@@ -24,14 +24,14 @@ _BATCH = 1_000
 
 
 def hold_out(split: data.Split, fit: Fit, seed: int) -> tuple[data.Split, data.Split | None]:
-    """Take the images for a trace out of the training images, where there is to be one.
+    """Take the images for a trace, if there is to be one, out of the training images.
 
     Parameters
     ----------
     split : utils.data.Split
         At least 2,001 training images.
     fit : Fit
-        Settings that stand for one scale.
+        Settings at one scale.
     seed : int
         Draws the images.
 
@@ -40,12 +40,12 @@ def hold_out(split: data.Split, fit: Fit, seed: int) -> tuple[data.Split, data.S
     split : utils.data.Split
         What is left to train on, with the same test images.
     held : utils.data.Split or None
-        The same, with the held-out images in the place of the test images.
+        The same, with the held-out images instead of the test images.
 
     Raises
     ------
     ValueError
-        When there are not enough training images.
+        If there are not enough training images.
     """
     if fit.trace_every is None:
         return split, None
@@ -54,21 +54,21 @@ def hold_out(split: data.Split, fit: Fit, seed: int) -> tuple[data.Split, data.S
 
 
 def set_schedule(model: keras.Model, fit: Fit, images: int) -> None:
-    """Let the learning rate of a compiled model change over the updates of a run.
+    """Make the learning rate of a compiled model change over the updates of a run.
 
     Parameters
     ----------
     model : keras.Model
         Compiled with the learning rate that the schedule starts from or rises to.
     fit : Fit
-        Settings that stand for one scale.
+        Settings at one scale.
     images : int
-        Training images of an epoch.
+        Training images per epoch.
 
     Raises
     ------
     ValueError
-        When the model was compiled with a schedule of its own.
+        If the model was compiled with a schedule of its own.
 
     Notes
     -----
@@ -101,7 +101,7 @@ def set_schedule(model: keras.Model, fit: Fit, images: int) -> None:
 
 
 def batches(arrays: tuple, size: int, order: "tf.Variable | None" = None) -> "tf.data.Dataset":
-    """Cut arrays into batches, in a pipeline that is built once for all epochs of a run.
+    """Cut arrays into batches, in a pipeline built once for all epochs of a run.
 
     Given arrays, each call of Keras's `fit` and `evaluate` builds one anew. With a thousand images
     and a small network that takes a third of an epoch.
@@ -111,7 +111,7 @@ def batches(arrays: tuple, size: int, order: "tf.Variable | None" = None) -> "tf
     arrays : tuple of ndarray
         Images and targets, equally many of each.
     size : int
-        Of a batch; the last one has what is left.
+        Batch size; the last batch has what is left.
     order : tf.Variable, shape (n,), optional
         Indices of the images, read anew in each epoch.
 
@@ -154,19 +154,19 @@ class Deal:
     train : tuple of ndarray
         Images and targets.
     fit : Fit
-        Settings that stand for one scale.
+        Settings at one scale.
 
     Attributes
     ----------
     batches : tf.data.Dataset
-        Of the current epoch.
+        Those of the current epoch.
     order : ndarray of int
-        The images as they lie for it, before Keras shuffles them.
+        The images in their order before Keras shuffles them.
 
     Notes
     -----
-    Once it is seeded, Keras shuffles in every epoch alike. So the images are to be dealt anew
-    before each; what Keras's shuffling does to them is asked once.
+    Once seeded, Keras shuffles alike in every epoch. The images are therefore dealt anew before
+    each; what Keras's shuffling does to them is found out once.
     """
 
     def __init__(self, train: tuple, fit: Fit):
@@ -184,7 +184,7 @@ class Deal:
         Parameters
         ----------
         permutation : ndarray of int
-            Of the images as they lie.
+            Of the images in their present order.
         """
         self.order = self.order[permutation]
         self._order.assign(self.order[self._shuffled])
@@ -198,11 +198,11 @@ def recalibrate(model: keras.Model, images: np.ndarray) -> None:
     model : keras.Model
         Sequential, or a graph of layers that are used once.
     images : ndarray, shape (n, height, width, channels)
-        Training images, some thousands.
+        Some thousands of training images.
 
     Notes
     -----
-    From the first layer to the last, so that each sees what it will see at inference [1]_.
+    Done from the first layer to the last, so that each sees its inputs at inference [1]_.
 
     References
     ----------
@@ -224,7 +224,7 @@ def recalibrate(model: keras.Model, images: np.ndarray) -> None:
 
 
 class Trace(keras.callbacks.Callback):
-    """Evaluates a model on held-out images after every so many updates.
+    """Evaluates a model on held-out images at regular intervals of updates.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ class Trace(keras.callbacks.Callback):
     rows : list of [int, float, float, float]
         Updates so far, seconds of training so far, loss and accuracy.
     spent : float
-        Seconds that evaluating took so far.
+        Seconds spent on evaluating so far, except for the first time.
     """
 
     def __init__(self, held: data.Split, targets: Callable, every: int):

@@ -24,7 +24,7 @@ def peak_memory(model: keras.Model, batch_sizes: Sequence[int]) -> dict[int, flo
 
     A fresh interpreter builds the model anew and trains it on two batches of noise, one size after
     the other. Its peak before the first batch, with TensorFlow, the weights and the noise in it, is
-    taken away.
+    subtracted.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def peak_memory(model: keras.Model, batch_sizes: Sequence[int]) -> dict[int, flo
     Raises
     ------
     ValueError
-        When `batch_sizes` is not as above or the model is not compiled.
+        If `batch_sizes` is not as above or the model is not compiled.
     RuntimeError
-        When the interpreter fails; the message has the last line that it wrote.
+        If the interpreter fails; the message has the last line that it wrote.
     """
     sizes = [*map(int, batch_sizes)]
     if not sizes or min(sizes) < 1 or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):

@@ -1,4 +1,4 @@
-"""What several chapters measure of a trained network, in the form that `Experiment` takes."""
+"""What several chapters measure on a trained network, in the form that `Experiment` takes."""
 
 import time
 from collections.abc import Callable
@@ -35,8 +35,8 @@ def predictions(model: keras.Model, images: np.ndarray) -> np.ndarray:
 def train_accuracy(model: keras.Model, split: Split) -> float:
     """Measure the accuracy on the training images, after training.
 
-    What Keras reports as the accuracy of an epoch is an average over its batches while the weights
-    change, and with dropout on.
+    What Keras reports as the accuracy of an epoch is an average over its batches, while the weights
+    change and with dropout on.
 
     Parameters
     ----------
@@ -53,22 +53,29 @@ def train_accuracy(model: keras.Model, split: Split) -> float:
     return float(np.mean(predictions(model, split.x_train) == split.y_train))
 
 
+@checked
 def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     """Make a history metric: epochs until the test accuracy is reached, as a binary logarithm.
 
-    Between two epochs the accuracy is taken to rise in a straight line, from one tenth before the
-    first. A run that never reaches it counts with all of its epochs.
+    The accuracy is interpolated linearly between epochs, from one tenth before the first. A run
+    that never reaches it counts with all of its epochs.
 
     Parameters
     ----------
     accuracy : float
-        From 0 to 1.
+        Above 0.1, up to 1.
 
     Returns
     -------
     callable
         For the `history_metrics` of an `Experiment`.
+
+    Raises
+    ------
+    ValueError
+        If `accuracy` is not as above.
     """
+    _require_level(accuracy)
 
     def summary(epochs):
         return np.log2(reached(epochs["test_accuracy"], accuracy))
@@ -76,8 +83,9 @@ def epochs_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     return summary
 
 
+@checked
 def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
-    """Make the same history metric as `epochs_to` in seconds of training.
+    """Make the same history metric as `epochs_to`, in seconds of training.
 
     Parameters
     ----------
@@ -88,7 +96,13 @@ def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     -------
     callable
         As from `epochs_to`.
+
+    Raises
+    ------
+    ValueError
+        If `accuracy` is not as above.
     """
+    _require_level(accuracy)
 
     def summary(epochs):
         spent = np.concatenate([[0], epochs["seconds"].cumsum()])
@@ -98,20 +112,26 @@ def seconds_to(accuracy: float) -> Callable[[pd.DataFrame], float]:
     return summary
 
 
+def _require_level(accuracy):
+    # At a tenth or less every run would be there before it begins: see `reached`.
+    if not 0.1 < accuracy <= 1:
+        raise ValueError(f"accuracy={accuracy!r}; allowed is a number above 0.1, up to 1")
+
+
 def reached(course, accuracy):
-    """Find when a course of accuracies first reaches a level.
+    """Find when a sequence of accuracies first reaches a level.
 
     Parameters
     ----------
     course : sequence of float
         The accuracy after each epoch; before the first it is taken to be one tenth.
     accuracy : float
-        From 0 to 1.
+        Above 0.1, up to 1.
 
     Returns
     -------
     float
-        Epochs, on a straight line between two of them; all of them when it is never reached.
+        Epochs, interpolated linearly; all of them if it is never reached.
     """
     values = np.concatenate([[0.1], course])  # Guessing, before the first.
     if values.max() < accuracy:
@@ -136,7 +156,7 @@ def log2_milliseconds(model: keras.Model, split: Split) -> float:
     Returns
     -------
     float
-        Logarithm to base 2 of the milliseconds; the median of nine passes.
+        Binary logarithm of the milliseconds, the median of nine passes.
     """
     images = keras.ops.convert_to_tensor(split.x_test[:256])
     seconds = []
@@ -149,17 +169,17 @@ def log2_milliseconds(model: keras.Model, split: Split) -> float:
 
 @checked
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> pd.DataFrame:
-    """Set how sure a classifier is against how often it is right.
+    """Compare how sure a classifier is with how often it is right.
 
     Parameters
     ----------
     probabilities : ndarray, shape (n, classes)
-        A row for each image, from 0 to 1.
+        One row per image, with values from 0 to 1.
     labels : ndarray of int, shape (n,)
         Their classes, from 0.
     bins : int
-        Number of intervals of equal width into which 0..1 is cut, at least 1; each contains its
-        upper end.
+        Number of intervals of equal width that divide 0..1, at least 1; each contains its upper
+        end.
 
     Returns
     -------
@@ -204,7 +224,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
 
 @checked
 def calibration_error(table: pd.DataFrame) -> float:
-    """Return the expected calibration error: the mean distance of confidence and accuracy.
+    """Return the expected calibration error: the mean distance between confidence and accuracy.
 
     Parameters
     ----------

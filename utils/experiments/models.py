@@ -1,4 +1,4 @@
-"""Networks that more than one chapter uses; a chapter's own networks stand in its cells."""
+"""Networks that more than one chapter uses; a chapter's own networks are in its cells."""
 
 from collections.abc import Callable, Iterable
 
@@ -33,7 +33,7 @@ def classifier(
     Returns
     -------
     keras.Sequential
-        Images of that shape in, with pixels in 0..1, a logit for each class out. Compiled with the
+        Takes images of that shape with pixels in 0..1, returns a logit per class. Compiled with the
         cross-entropy of the logits.
     """
     if not 2 <= classes <= _MOST_CLASSES:
@@ -50,7 +50,7 @@ def deep(
     between: Callable[[], Iterable[layers.Layer]] = tuple,
     behind: Callable[[], Iterable[layers.Layer]] = tuple,
 ) -> keras.Sequential:
-    """Compile four convolutions and two dense layers, with room for a layer about each ReLU.
+    """Compile four convolutions and two dense layers, with room for layers around each ReLU.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def deep(
         Of stochastic gradient descent with momentum 0.9, above 0.
     between, behind : callable, optional
         ``between()`` gives new layers to put between a layer with weights and its ReLU,
-        ``behind()`` such layers to put behind the ReLU. Called for each convolution and for the
-        first dense layer.
+        ``behind()`` layers to put after the ReLU. Called for each convolution and for the first
+        dense layer.
 
     Returns
     -------
@@ -100,13 +100,13 @@ def pairs(count: int) -> keras.Sequential:
     Raises
     ------
     ValueError
-        When `count` is none of the four.
+        If `count` is none of the four.
 
     Notes
     -----
     The networks of source S2 (see the ledger), which names three; the fourth pair has the 128
     filters that the source gives for a larger image. From the third pair on the pooling is padded,
-    so that 7 becomes 4 and not 3.
+    so that size 7 becomes 4 and not 3.
     """
     if not isinstance(count, int) or count not in (1, 2, 3, 4):
         raise ValueError(f"count={count!r}; allowed are 1, 2, 3 and 4")

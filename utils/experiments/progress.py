@@ -1,4 +1,4 @@
-"""A progress bar that a reader sees while a run is under way, and no page keeps."""
+"""A progress bar that a reader sees during a run, and that no page keeps."""
 
 import os
 import sys
@@ -30,17 +30,17 @@ class _CellLine:
 def progress_bar(total: int, description: str) -> tqdm:
     """Make a progress bar with the time left.
 
-    In a notebook it is one line of plain text below the cell; in a terminal the usual bar; where
-    neither is there (a log file, a test) nothing is printed. The environment variable
-    ``MNIST_PROGRESS=terminal`` makes a notebook's kernel write to the terminal that started it,
-    and ``MNIST_PROGRESS=none`` keeps it silent.
+    In a notebook it is one line of plain text below the cell; in a terminal the usual bar; without
+    either (a log file, a test) nothing is printed. The environment variable
+    ``MNIST_PROGRESS=terminal`` makes a notebook's kernel write to the terminal that started it, and
+    ``MNIST_PROGRESS=none`` keeps it silent.
 
     Parameters
     ----------
     total : int
         Number of steps, 0 or more.
     description : str
-        What stands in front of the bar.
+        Text in front of the bar.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Keras and TensorFlow, imported without the notes that TensorFlow writes past Python."""
+"""Keras and TensorFlow, imported without the messages that TensorFlow writes past Python."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import sys
 
 @contextlib.contextmanager
 def quiet_native_stderr():
-    """Throw away what is written to file descriptor 2 in the meantime.
+    """Discard what is written to file descriptor 2 in the meantime.
 
     TensorFlow logs a few lines before its log level is read, so no environment variable holds
     them back. Python's own tracebacks come later and are not affected.

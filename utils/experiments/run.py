@@ -1,7 +1,7 @@
 """Run an experiment: arms times seeds, paired by seed, into one tidy table.
 
-An experiment is defined in the notebook cell that a reader sees. Its quick runs are trained there
-and then; each finished full-scale run is recorded at once, and only what is missing is trained.
+An experiment is defined in the notebook cell that a reader sees. Its quick runs are trained on the
+spot; each finished full-scale run is recorded at once, and only what is missing is trained.
 """
 
 import contextlib
@@ -42,23 +42,22 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         """Train what is missing at one scale, and read what is recorded.
 
         At full scale, runs that are recorded already and still count are read instead of trained,
-        and each newly finished run is recorded at once: interrupt it when you like and call it
-        again.
+        and each newly finished run is recorded at once: interrupt it at any time and call it again.
 
         ``with joblib.parallel_config(n_jobs=4):`` around the call trains four runs at a time, and
         ``with joblib.parallel_config(backend="dask"):`` on the workers of a Dask cluster, as does
-        the address of its scheduler in ``MNIST_SCHEDULER``. By default those at full scale are
-        trained as many at a time as ``MNIST_JOBS`` says, or else one after the other in this
-        process, so that each has all cores; those at quick scale, which spend most of their time in
-        Python, two at a time where there are two cores. Those of an experiment that is `exclusive`
-        are trained one after the other in any case but on a cluster, and so are those at full scale
-        on other data than MNIST, which a cluster does not take.
+        the address of its scheduler in ``MNIST_SCHEDULER``. By default, ``MNIST_JOBS`` sets how
+        many full-scale runs are trained at a time; without it they are trained one after the other
+        in this process, so that each has all cores. Quick runs, which spend most of their time in
+        Python, are trained two at a time if there are two cores and at least eight runs. Except on
+        a cluster, the runs of an `exclusive` experiment are always trained one after the other, and
+        so are full-scale runs on other data than MNIST, which a cluster does not take.
 
         Parameters
         ----------
         scale : {"quick", "full"}, optional
-            By default what ``MNIST_SCALE`` says; where ``MNIST_CLAIM`` names a claim of another
-            experiment, quick.
+            By default what ``MNIST_SCALE`` says, but quick if ``MNIST_CLAIM`` names a claim of
+            another experiment.
 
         Returns
         -------
@@ -67,19 +66,20 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         Raises
         ------
         ValueError
-            When the scale is neither of the two, ``MNIST_JOBS`` is no whole number from 1, or
-            ``MNIST_SEED``, which is added to every seed of quick runs, none from 0.
+            If the scale is neither of the two, ``MNIST_JOBS`` is not a whole number from 1, or
+            ``MNIST_SEED``, which is added to every seed of quick runs, is not one from 0.
         RunError
-            When an arm raises, or its loss or another metric becomes NaN or infinite. At full
-            scale, the runs that finished before it are recorded.
+            If an arm raises, or its loss or another metric becomes NaN or infinite. At full scale,
+            the runs that finished before are recorded.
         utils.experiments.backends.local.ProcessError
-            When several runs are trained at a time and one of their processes dies, or has another
-            course by now. The runs that finished before are recorded.
+            If several runs are trained at a time and one of their processes dies, or finds the
+            course changed. The runs that finished before are recorded.
         utils.evidence.records.RecordError
-            When runs could not be recorded, before any is trained; when a finished run cannot be.
+            If runs could not be recorded (raised before any is trained), or a finished run cannot
+            be.
         utils.experiments.backends.worker.ClusterError
-            When there is a cluster and it cannot train. At full scale, the runs that finished
-            before are recorded.
+            If there is a cluster and it cannot train. At full scale, the runs that finished before
+            are recorded.
         """
         scale = scale or _scale_for(self.title)
         if scale not in data.SCALES:
@@ -111,7 +111,7 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         return Recorded(self.requirements())
 
     def requirements(self) -> Requirements:
-        """Say what a full-scale record must match to count."""
+        """Return what a full-scale record must match to count."""
         seeds = self.seeds.at("full") if isinstance(self.seeds, ByScale) else self.seeds
         staged = (seeds.pilot, seeds.cap) if isinstance(seeds, Stein) else ()
         return Requirements(self.title, self.seeds_at("full"), self.fingerprints("full"), *staged)
@@ -128,15 +128,15 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         Returns
         -------
         dict of str to dict
-            For each arm a hash of its model, compile settings, fit settings, data and metrics,
-            and of the protocol of training where that is not the first.
+            For each arm, hashes of its model, compile settings, fit settings, data and metrics, and
+            of the training protocol if that is not the first.
 
         Raises
         ------
         RunError
-            When an arm's model cannot be built or described.
+            If an arm's model cannot be built or described.
         ValueError
-            When Python cannot find the source of a function whose code counts.
+            If Python cannot find the source of a function whose code counts.
         """
         if self.data is not None:
             known = self.data.fingerprint(scale)
@@ -293,13 +293,13 @@ class Recorded:
     Attributes
     ----------
     frame : pandas.DataFrame
-        The recorded runs, one row for each run and epoch; empty when there are none.
+        The recorded runs, one row for each run and epoch; empty if there are none.
     missing : tuple of (str, int)
         Arm and seed of the runs that are not recorded.
     changed : dict of str to tuple of str
         Arms whose older records no longer count, with the parts that changed.
     damaged : tuple of int
-        Lines of the file that are not whole records.
+        Numbers of the lines that are not intact records.
     """
 
     required: Requirements
@@ -339,7 +339,7 @@ class Recorded:
         Returns
         -------
         dict of (str, int) to dict of str to ndarray
-            For each arm and seed that is recorded, what the experiment's `artifacts` names.
+            For each recorded arm and seed, what the experiment's `artifacts` names.
         """
         return {
             run: {
@@ -370,18 +370,18 @@ class Recorded:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of an experiment.
+    """The outcome of an experiment.
 
     Parameters
     ----------
     experiment : Experiment
         The experiment.
     quick : pandas.DataFrame or None
-        Its quick runs, one row for each arm, seed and epoch: ``experiment, arm, seed, epoch, scale,
-        train_size, test_size, parameters``, Keras's metrics (those on the test images with the
-        prefix ``test_``), ``seconds`` of training in that epoch (in the first one less where an
-        earlier seed has traced the arm's model), and in the row of the last epoch the metrics of
-        the experiment. None when full-scale runs were asked for.
+        Its quick runs, one row for each arm, seed and epoch:
+        ``experiment, arm, seed, epoch, scale, train_size, test_size, parameters``, Keras's metrics
+        (those on the test images with the prefix ``test_``), ``seconds`` of training in that epoch
+        (fewer in the first one if an earlier seed has traced the arm's model), and in the row of
+        the last epoch the metrics of the experiment. None if full-scale runs were asked for.
     recorded : Recorded
         Its full-scale runs.
     """
@@ -392,7 +392,7 @@ class Result:
 
     @property
     def best(self) -> pd.DataFrame:
-        """The recorded runs if they are complete, otherwise the quick ones."""
+        """The recorded runs if they are complete or the only ones, otherwise the quick ones."""
         recorded = self.recorded.complete or self.quick is None
         return self.recorded.frame if recorded else self.quick
 
@@ -415,23 +415,23 @@ class Result:
         Parameters
         ----------
         claim : str or utils.evidence.Claim
-            Its id in the ledger, or a claim that is in none, from `utils.evidence.read_claim`.
+            Its id in the ledger, or a claim from `utils.evidence.read_claim`.
         *others : Result
             Results of further experiments that the claim rests on.
 
         Returns
         -------
         utils.evidence.claims.Settlement
-            At the end of a cell it shows itself as a table.
+            Displayed as a table at the end of a cell.
 
         Raises
         ------
         KeyError
             When the ledger has no such claim.
         ValueError
-            When the results are of different data, and the claim does not say which it means; or
-            when none of its comparisons is of one of these experiments, or has an arm that its
-            experiment has not.
+            If the results are of different data and the claim does not name one, if none of its
+            comparisons uses these experiments, or if one names an arm that its experiment does not
+            have.
         """
         results = (self, *others)
         arms = {
@@ -451,7 +451,7 @@ class Result:
 
     @checked
     def expect(self, claim: "str | claims.Claim", verdict: str, *others: "Result") -> None:
-        """Insist on the verdict that a text leans on, so that words cannot outlive it.
+        """Require the verdict that a text relies on, so that the words cannot outlive it.
 
         Parameters
         ----------
@@ -459,17 +459,17 @@ class Result:
             As for `verdict`.
         verdict : str
             How the recorded runs decide, such as ``"supported"``, or the same with the number of
-            parts, such as ``"holds in part, 2 of 3 parts supported"``. Where they are not complete,
-            nothing is insisted on.
+            parts, such as ``"holds in part, 2 of 3 parts supported"``. As long as a part lacks
+            runs, nothing is required.
         *others : Result
             As for `verdict`.
 
         Raises
         ------
         ValueError
-            When `verdict` is not the name of one.
+            If `verdict` does not name one.
         AssertionError
-            When the recorded runs decide otherwise.
+            If the recorded runs decide otherwise.
         """
         if verdict.split(",")[0] not in map(str, Verdict):
             raise ValueError(f"verdict={verdict!r}; allowed are {', '.join(map(str, Verdict))}")
@@ -481,24 +481,24 @@ class Result:
 
     @checked
     def expect_best(self, chosen: dict[str, float], metric: str = "test_accuracy") -> None:
-        """Insist that settings chosen by hand are the best that a sweep found.
+        """Require that settings chosen by hand are the best that a sweep found.
 
         Parameters
         ----------
         chosen : dict of str to float
-            The setting that was chosen for each series of the sweep, such as ``{"plain": 0.03}``,
-            where the arms are named by both: ``"plain, 0.03"``.
+            The setting chosen for each series of the sweep, such as ``{"plain": 0.03}``, for arms
+            named by both: ``"plain, 0.03"``.
         metric : str
-            What was looked at, by its mean over the seeds, of which the highest is the best: a
-            column, or an expression of columns such as ``-log2_updates``. As long as the recorded
-            runs are not complete, nothing is insisted on.
+            A column, or an expression of columns such as ``-log2_updates``, of which the highest
+            mean over the seeds is the best. As long as the recorded runs are not complete, nothing
+            is required.
 
         Raises
         ------
         ValueError
-            When the experiment has no such arm, or its runs no such column.
+            If the experiment has no such arm, or its runs have no such column.
         AssertionError
-            When another setting has a higher mean.
+            If another setting has a higher mean.
         """
         arms = list(self.experiment.arms_at("full"))
         picked = {name: f"{name}, {setting:g}" for name, setting in chosen.items()}

@@ -1,4 +1,4 @@
-"""What an experiment is made of: its arms, how they train, and what is measured of them."""
+"""What an experiment consists of: its arms, how they train, and what is measured."""
 
 import operator
 from collections import Counter
@@ -37,7 +37,7 @@ class ByScale(NamedTuple):
 
 
 def by_scale(quick, full) -> ByScale:
-    """Give a setting of an experiment two values.
+    """Give a setting of an experiment one value per scale.
 
     Parameters
     ----------
@@ -54,16 +54,16 @@ def by_scale(quick, full) -> ByScale:
 
 
 class Stein(NamedTuple):
-    """As many seeds as a pilot's spread asks for, by Stein's two stages.
+    """As many seeds as a pilot's spread asks for, by Stein's two-stage procedure.
 
     Parameters
     ----------
     first : int
         The first seed; the others follow it.
     pilot : int
-        Seeds of the pilot, at least 5.
+        Number of seeds of the pilot, at least 5.
     cap : int
-        The most seeds, at least `pilot`.
+        Largest number of seeds, at least `pilot`.
     """
 
     first: int = 100
@@ -73,7 +73,7 @@ class Stein(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """How long and on what an arm trains.
+    """How an arm trains: for how long, and on what.
 
     Parameters
     ----------
@@ -82,21 +82,22 @@ class Fit:
     batch_size : int or ByScale
         Training images in one update, at least 1.
     train_size : int, None or ByScale
-        Train on so many images, drawn by the seed, equally many of each digit; None for all.
+        Train on so many images, at least 10, drawn by the seed and stratified by class; None for
+        all.
     shuffle : bool or ByScale
-        False deals the images of the first epoch in the order in which `Arm.prepare` left them;
-        every later epoch is dealt anew in any case.
+        False presents the images of the first epoch in the order in which `Arm.prepare` left them;
+        every later epoch is shuffled in any case.
     test_every : int or ByScale
         Evaluate on the test images after every so many epochs, at least 1, and after the last;
-        ``test_`` metrics are missing from the table's other rows. Where few images are trained on,
-        testing takes most of the time.
+        other rows of the table have no ``test_`` metrics. With few training images, testing takes
+        most of the time.
     schedule : {"constant", "one_cycle", "cosine"} or ByScale
-        What becomes of the learning rate that the model was compiled with, over all updates of the
-        run: it stays; it rises linearly from a 25th of it during the first three tenths of the
-        updates and then falls to 0 along a half-cosine; or it falls so from the start.
+        How the learning rate that the model was compiled with changes over all updates of a run: it
+        stays the same; it is reached linearly from a 25th of it in the first three tenths of the
+        updates, then falls to 0 along a half-cosine; or it falls like this from the start.
     precise_batch_norm : bool or ByScale
-        True re-estimates the moving statistics of each batch normalisation on the training images
-        before the last test [1]_.
+        True recalibrates the moving statistics of each batch normalisation, on at most 10,000
+        training images, before the last test [1]_.
     trace_every : int, None or ByScale
         Evaluate after every so many updates, and before the first, on 2,000 training images that
         are held out for it; the record keeps the trace.
@@ -146,10 +147,10 @@ class Fit:
         return chosen
 
     def described(self) -> dict:
-        """Return what a fingerprint says of settings that stand for one scale.
+        """Return what a fingerprint has of the settings at one scale.
 
-        What a later version of the course added is left out where it has its default, so that
-        older records still count.
+        What a later version of the course added is left out if it has its default, so that older
+        records still count.
         """
         first = ("epochs", "batch_size", "train_size")
         return {
@@ -166,15 +167,15 @@ class Arm:
     Parameters
     ----------
     build : callable
-        ``build() -> keras.Model``, compiled. Called once a seed, with the seed already set.
+        ``build() -> keras.Model``, compiled. Called for each run, with its seed already set.
     prepare : callable, optional
         ``prepare(split, rng) -> Split``: changes the images or labels before training. ``rng`` is
         a NumPy generator made from the seed.
     targets : callable, optional
-        ``targets(labels) -> ndarray``: what the loss compares the output with; the labels
-        themselves by default.
+        ``targets(labels) -> ndarray``: what the loss compares the output with; by default the
+        labels.
     fit : Fit, optional
-        Instead of the experiment's own settings, all of them.
+        Replaces all of the experiment's own settings.
     """
 
     build: Callable[[], "keras.Model"]
@@ -195,10 +196,10 @@ class Spec:
         Name of each arm; a bare callable is an `Arm` with only a `build`.
     epochs, batch_size, train_size, shuffle, test_every, schedule, precise_batch_norm, \
 trace_every : as in `Fit`
-        How every arm trains that does not say otherwise.
+        How every arm without a `fit` trains.
     seeds : int, sequence of int, Stein, or ByScale of them
         Either how many seeds (then 0, 1, 2, …), or the seeds themselves, from 0 to 2³² - 1; at full
-        scale also how their number is computed from a pilot.
+        scale also a `Stein`, for a number computed from a pilot.
     quick_arms : sequence of str, optional
         Names of the arms of a quick run; by default all.
     metrics : mapping of str to callable
@@ -206,8 +207,8 @@ trace_every : as in `Fit`
         epoch.
     history_metrics : mapping of str to callable
         Name of each extra column and ``metric(history) -> float``, taken from the history of the
-        run: ``history`` is a DataFrame with a row for each epoch, numbered from 1, and columns as
-        in the table of a result, from Keras's metrics on.
+        run: ``history`` is a DataFrame with a row for each epoch, numbered from 1, and the columns
+        of a result's table from Keras's metrics on.
     trace_metrics : mapping of str to callable
         Name of each extra column and ``metric(trace) -> float``, taken from the trace of the run:
         ``trace`` is a DataFrame with a row for each evaluation, numbered by the updates before it,
@@ -216,18 +217,18 @@ trace_every : as in `Fit`
         Name of each array that a full-scale run leaves behind in its record, and
         ``artifact(model, split) -> ndarray`` of numbers, taken after the last epoch.
     exclusive : bool
-        True when the seconds of its runs are what it is about: on one machine they are trained one
-        after the other, also where those of other experiments are trained several at a time.
+        True if the experiment is about the seconds of its runs: on one machine these are then
+        trained one after the other, even if other experiments train several at a time.
     data : utils.data.Dataset, optional
-        The images in the place of MNIST, from `utils.data.from_arrays` or `utils.data.from_npz`.
+        Images to use instead of MNIST, from `utils.data.from_arrays` or `utils.data.from_npz`.
 
     Raises
     ------
     ValueError
-        When one of them is not as above; a seed used twice is refused, and so is a metric with the
-        name of another column.
+        If one of them is not as above, a seed is there twice, or a metric has the name of another
+        column.
     TypeError
-        When `data` is something else.
+        If `data` is something else.
     """
 
     name: str
@@ -280,7 +281,7 @@ trace_every : as in `Fit`
 
     @property
     def title(self) -> str:
-        """Its name in tables and records: with ``@`` and that of the data, where not MNIST's."""
+        """Its name in tables and records: with ``@`` and that of the data, if not MNIST."""
         return f"{self.name}@{self.data.name}" if self.data else self.name
 
     def arms_at(self, scale: str) -> dict[str, Arm]:
@@ -310,7 +311,7 @@ trace_every : as in `Fit`
         return made
 
     def seeds_at(self, scale: str) -> tuple[int, ...]:
-        """Return the seeds at one scale, checked: those of the pilot where there is one."""
+        """Return the seeds at one scale, checked: those of the pilot, if there is one."""
         given = _at(self.seeds, scale)
         if isinstance(given, Stein):
             whole = all(map(_is_whole, given))

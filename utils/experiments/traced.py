@@ -1,10 +1,10 @@
 """Models that are traced already, kept for the next seed of the same arm.
 
-TensorFlow traces a model the first time it trains: for a small network that takes longer than a
-quick run's arithmetic. What is traced differs from seed to seed in nothing but the values of its
-variables. So each run builds its model as ever, which draws from all generators what it always
-drew, and hands its variables to the one that an earlier run of the same arm left behind. Where
-anything but variables could differ, the model that was built is trained itself.
+TensorFlow traces a model the first time it trains, which for a small network takes longer than a
+quick run's arithmetic. What is traced differs from seed to seed only in the values of its
+variables. So each run builds its model as usual, with the same draws from all generators, and
+passes its variables to the one that an earlier run of the same arm left behind. If anything but
+variables could differ, the model that was built is trained itself.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _STATEFUL = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
 
 
 def hash_of(build: Callable) -> str | None:
-    """Take a hash of an arm's build function with all that it reads.
+    """Hash an arm's build function with all that it reads.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class Lease:
     built : keras.Model
         Compiled, and not yet trained.
     key : tuple or None
-        What must be equal for two runs to be traced alike, beside their models; None when the
-        model that was built is to be trained in any case.
+        What must be equal, besides their models, for two runs to be traced alike; None if the model
+        that was built is to be trained in any case.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class Lease:
         self._generators = _generators()
 
     def trained(self) -> None:
-        """Say that training has ended, and that measuring begins."""
+        """Note that training has ended and measuring begins."""
         if self._key is None:
             return
         if self._fresh and (_generators() != self._generators or not _is_closed(self.model)):

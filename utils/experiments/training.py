@@ -45,20 +45,19 @@ class Job:
     arm : Arm
         What is trained.
     name : str
-        Of the arm.
+        Name of the arm.
     seed : int
         From 0 to 2³² - 1.
     fit : Fit
-        Settings that stand for one scale.
+        Settings at one scale.
     scale : {"quick", "full"}
         The scale whose images it trains on.
     metrics, history_metrics, trace_metrics, artifacts : mapping of str to callable
-        As of an experiment.
+        As for an experiment.
     build_hash : str, optional
-        Of `traced.hash_of`; where it is given, the run may train a model that an earlier one
-        traced.
+        From `traced.hash_of`; if given, the run may train a model that an earlier one traced.
     data : utils.data.Dataset, optional
-        The images in the place of MNIST.
+        Images to use instead of MNIST.
     """
 
     arm: Arm
@@ -88,13 +87,13 @@ def train(job: Job) -> dict:
     Returns
     -------
     dict
-        Its record, but for the experiment and the fingerprint.
+        Its record, without the experiment and the fingerprint.
 
     Raises
     ------
     RunError
-        When anything in it raises, or a metric becomes NaN or infinite; the message names the arm
-        and the seed.
+        If anything in it raises, or a metric becomes NaN or infinite; the message names the arm and
+        the seed.
     """
     try:
         return _train(job)
@@ -314,7 +313,7 @@ def _column(metric: str) -> str:
 
 
 def clear_session() -> None:
-    """Forget what Keras kept of earlier models; Ctrl-C in the meantime counts afterwards.
+    """Forget what Keras kept of earlier models; Ctrl-C in the meantime takes effect afterwards.
 
     It collects garbage, and Python drops an interrupt that comes while it cleans up after one.
     """
@@ -348,7 +347,7 @@ def build(arm: Arm) -> keras.Model:
     Raises
     ------
     TypeError
-        When the arm's function returns anything else.
+        If the arm's function returns anything else.
     """
     model = arm.build()
     if not isinstance(model, keras.Model) or not model.compiled:

@@ -1,4 +1,4 @@
-"""Figures in the house style, and the numbers of the prose."""
+"""Figures in the house style, and the numbers in the prose."""
 
 from utils.figures.charts import (
     compare,

@@ -1,8 +1,8 @@
-"""Charts of results: the shapes of plots that recur in the chapters.
+"""Charts of results: the kinds of plots that recur in the chapters.
 
-Each takes what ``Experiment.run`` returns, or a table of runs, and shows itself; with ``axes=`` it
-draws into a larger figure instead. What ran stands in the title, and the numbers that are drawn
-follow the alternative text.
+Each function takes what ``Experiment.run`` returns, or a table of runs, and shows a chart; with
+``axes=`` it draws into a larger figure instead. The title tells what ran, and the numbers that are
+drawn follow the alternative text.
 """
 
 import re
@@ -61,7 +61,7 @@ def compare(
     title: str = "",
     label: str | None = None,
 ) -> None:
-    """Compare arms: one row an arm with its mean and 95 % interval, one panel a metric.
+    """Compare arms: one row per arm with its mean and 95 % interval, one panel per metric.
 
     Parameters
     ----------
@@ -69,19 +69,18 @@ def compare(
         What ``Experiment.run`` returns, or a table of runs.
     metrics : str, sequence of str, or mapping of str to str
         Columns, or expressions of columns such as ``train_accuracy - test_accuracy`` or
-        ``test_accuracy < 0.5`` (of a condition, the proportion of runs and Wilson's interval); as
-        a mapping with their labels. Where a label ends in ``, %`` or ``, points`` values are
+        ``test_accuracy < 0.5`` (for a condition, the proportion of runs and Wilson's interval); a
+        mapping also gives their labels. If a label ends in ``, %`` or ``, points``, values are
         multiplied by 100; a metric called ``log2_…`` is drawn as the number whose logarithm it is.
     alt : str, optional
-        What the figure shows, in a sentence; the numbers follow it. Required unless there are
-        `axes`.
+        What the figure shows, in a sentence; the numbers follow it. Required without `axes`.
     axes : Axes or array of Axes, optional
-        Where to draw, as part of a larger figure, one for each metric; nothing is shown then.
+        Where to draw, one for each metric, as part of a larger figure; nothing is shown then.
     arms : sequence of str, or mapping of str to str
-        Which arms, from the top; as a mapping with their names. By default all. Arms that quick
-        runs leave out are left out.
+        Which arms, from the top; a mapping also gives their names. By default all. Arms that quick
+        runs leave out are not drawn.
     baseline : str, optional
-        An arm: drawn is how far each other arm is from it, paired by seed.
+        An arm: the differences of all others from it are drawn, paired by seed.
     differences : mapping of str to (treatment, baseline), optional
         Instead of `arms`: name of each row, and the arms, or tuples of arms, that are compared.
     margin : float, optional
@@ -89,18 +88,18 @@ def compare(
     groups : mapping of str to sequence of str, optional
         Name of each group and its arms (or rows), which have one colour and marker.
     title : str
-        Put in front of what ran.
+        Text in front of what ran.
     label : str, optional
-        What ran, if it is not what the result says.
+        What ran, if not as the result describes it.
 
     Raises
     ------
     ValueError
-        When an arm is not there, or there are neither `alt` nor enough `axes`.
+        If an arm is not there, or there are neither `alt` nor enough `axes`.
 
     Notes
     -----
-    Below three seeds an interval says nothing: the single runs are drawn, and a mark at their mean.
+    Below three seeds an interval means little: the single runs are drawn, and a mark at their mean.
     """
     frame, label = runs_of(result, label)
     panels = axes_of(metrics)
@@ -169,12 +168,12 @@ def curves(
     Parameters
     ----------
     result, metrics, alt, axes, title, label
-        As for `compare`; one panel a metric.
+        As for `compare`; one panel per metric.
     arms : sequence of str, or mapping
-        Which arms, in which order; as a mapping with their names in the legend. A mapping of titles
-        to such mappings or sequences gives a panel to each instead, for one metric.
+        Which arms, in which order; a mapping also gives their names in the legend. A mapping of
+        titles to such mappings or sequences gives each of these a panel of its own.
     reference : mapping of str to float, optional
-        Name and height, as drawn, of dashed lines such as chance.
+        Name and height, as drawn, of dashed lines such as chance level.
 
     Raises
     ------
@@ -226,22 +225,23 @@ def tradeoff(
     title: str = "",
     label: str | None = None,
 ) -> None:
-    """Draw one metric against another, or against a cost: a large mark an arm, a small one a run.
+    """Draw one metric against another or a cost: a large mark per arm, a small one per run.
 
     Parameters
     ----------
     result, alt, axes, arms, title, label
-        As for `compare`; the names of the arms stand beside their marks.
+        As for `compare`; the arms are named beside their marks.
     x : str or mapping of str to float
         A metric, as for `compare`, or what each arm costs.
     y : str
         A metric.
     xlabel, ylabel : str, optional
-        Labels of both axes; their endings count as for `compare`.
+        Labels of the axes; their endings count as for `compare`.
     groups : mapping of str to sequence of str, optional
-        Name of each group and its arms: they have one colour and marker, and stand in a legend.
+        Name of each group and its arms: they have one colour and marker, and an entry in the
+        legend.
     log : bool
-        Whether the horizontal axis is logarithmic; that of a metric called ``log2_…`` is.
+        Whether the horizontal axis is logarithmic; it always is for a metric called ``log2_…``.
     join : bool
         Join the means of a group, or of all arms if there are no groups, in their order.
     reference : mapping of str to float, optional
@@ -250,7 +250,7 @@ def tradeoff(
     Raises
     ------
     ValueError
-        As for `compare`; or when `x` lacks an arm.
+        As for `compare`; or if `x` lacks an arm.
     """
     frame, label = runs_of(result, label)
     labels, kinds = chosen_arms(result, frame, arms, groups)
@@ -326,46 +326,46 @@ def sweep(
     title: str = "",
     label: str | None = None,
 ) -> None:
-    """Draw metrics against a setting that is a number: means with 95 % intervals, a line a series.
+    """Draw metrics against a numerical setting: means with 95 % intervals, a line per series.
 
     Parameters
     ----------
     result, alt, axes, baseline, margin, title, label
         As for `compare`.
     metrics : str, mapping of str to str, or mapping of float to str
-        Metrics as for `compare`, one panel each. With numbers as keys, the setting is not an arm's
-        but a metric's own: ``{0: "test_accuracy", 2: "accuracy_at_2"}`` draws these columns at 0
-        and 2, a line for each of `arms`.
+        Metrics as for `compare`, one panel each. With numbers as keys, the setting belongs to the
+        metrics and not to the arms: ``{0: "test_accuracy", 2: "accuracy_at_2"}`` draws these
+        columns at 0 and 2, with a line for each of `arms`.
     arms : str, mapping or sequence
-        Where the setting stands in the names of the arms: ``"{series}, {x}"``, or ``"{x}"`` where
-        there is one series; ``{_}`` stands for what does not matter. Or for each series its arms
-        and their numbers. Where `metrics` has numbers, the arms as for `compare`.
+        Pattern of the arms' names: ``"{series}, {x}"``, or ``"{x}"`` for a single series; ``{_}``
+        matches what is ignored. Or for each series its arms and their numbers. If `metrics` has
+        numbers, the arms as for `compare`.
     xlabel : str
         Label of the setting.
     x : str, optional
-        A column that has the setting, such as ``train_size``, when it is not in the names; the
-        pattern is then ``"{_}, {series}"``, say.
+        A column with the setting, such as ``train_size``, if it is not in the names; the pattern is
+        then ``"{_}, {series}"``, for example.
     names : mapping of str to str, optional
         Which series are drawn, in which order, and their names in the legend.
     together : bool
-        Draw all metrics in one panel; their labels are then the names of the lines.
+        Draw all metrics in one panel; their labels then name the lines.
     ylabel : str
-        Label of that panel, or of that of a `metrics` with numbers; its ending counts.
+        Label of that panel, or of the one of `metrics` with numbers; its ending counts.
     spread : {"interval", "band", "range"}
-        Bars from end to end of the 95 % interval, or these joined to a band along the line; or bars
-        from the lowest to the highest run, where runs fail at some settings and an interval would
-        reach beyond what is possible.
+        The 95 % intervals as bars, or joined to a band along the line; or bars from the lowest to
+        the highest run, for cases where runs fail at some settings and an interval would exceed
+        what is possible.
     log : bool
         Whether the setting's axis is logarithmic.
     marks : mapping of str to float, optional
-        For a series the setting that was chosen: a ring is drawn around it.
+        The chosen setting of a series, by its name in the legend: a ring is drawn around it.
     reference : mapping of str to float, optional
-        Name and height, as drawn, of dashed lines such as chance.
+        Name and height, as drawn, of dashed lines such as chance level.
 
     Raises
     ------
     ValueError
-        As for `compare`; or when no arm fits `arms`.
+        As for `compare`; or if no arm fits `arms`.
     """
     if spread not in ("interval", "band", "range"):
         raise ValueError(f"spread={spread!r}; allowed are 'interval', 'band' and 'range'")
@@ -436,25 +436,25 @@ def cumulative(
     title: str = "",
     label: str | None = None,
 ) -> None:
-    """Draw a cumulative ablation: a bar a step, from the mean before it to the mean after it.
+    """Draw a cumulative ablation: a bar per step, from the mean before it to the mean after it.
 
     Parameters
     ----------
     result, alt, axes, title, label
         As for `compare`.
     steps : sequence of str, or mapping of str to str
-        The arms in their order, from the top, each with one change more than that before; as a
-        mapping with the names of their rows. Arms that quick runs leave out are left out.
+        The arms in their order, from the top, each with one change more than the one before; a
+        mapping also names their rows. Arms that quick runs leave out are not drawn.
     metric : str, or mapping of one str to its label
         As for `compare`.
     groups : mapping of str to sequence of str, optional
-        Kinds of change, and the arms that make them, which have one colour. By default gains have
-        one colour and losses another.
+        Kinds of change and the arms that make them, which share a colour. By default gains have one
+        colour and losses another.
 
     Raises
     ------
     ValueError
-        As for `compare`; or when fewer than two of the arms have runs.
+        As for `compare`; or if fewer than two of the arms have runs.
     """
     frame, label = runs_of(result, label)
     (axis,) = axes_of(metric)
@@ -506,14 +506,14 @@ def lines(
     reference: Mapping[str, float] | None = None,
     title: str = "",
 ) -> None:
-    """Draw numbers that come from no experiment: a line a series, with marks where there are few.
+    """Draw numbers that come from no experiment: a line per series, with marks if there are few.
 
     Parameters
     ----------
     x : sequence of float or of str
-        The places of all series; words stand below the axis, at equal distances.
+        Positions of the values of all series; texts are spaced equally.
     series : mapping of str to sequence of float
-        Name of each line and its values, one for each of these places; NaN leaves a hole.
+        Name of each line and its values, one for each position; NaN breaks the line.
     xlabel, ylabel : str
         Labels of the axes.
     alt, axes
@@ -521,14 +521,14 @@ def lines(
     log : {"", "x", "y", "xy"}
         Which axes are logarithmic.
     reference : mapping of str to float, optional
-        Name and height of dashed lines such as chance.
+        Name and height of dashed lines such as chance level.
     title : str
-        Stands above.
+        Title of the chart.
 
     Raises
     ------
     ValueError
-        When there are neither `alt` nor `axes`, no places or no series, or `log` is not as above.
+        If there are neither `alt` nor `axes`, no positions or no series, or `log` is not as above.
     """
     if not len(x) or not series or log not in ("", "x", "y", "xy"):
         raise ValueError(
@@ -574,12 +574,12 @@ def intervals(
     estimates : mapping of str to Estimate
         Name of each row, from the top.
     margin : float, optional
-        Draws a line at zero and a band from -margin to +margin: within it, a difference does not
+        Draws a line at zero and a band from -margin to +margin, in which a difference does not
         count.
     factor : float
         The values and the margin are multiplied by it; 100 for percentage points.
     groups : sequence of str, optional
-        A group for each row: rows of one group have one colour and marker.
+        A group for each row: rows of one group share a colour and marker.
 
     Notes
     -----
@@ -595,7 +595,7 @@ def intervals(
 
 @checked
 def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=None) -> None:
-    """Draw parameters and multiply-adds of networks, split into convolutions and dense layers.
+    """Draw parameters and multiply-adds of networks, split into dense and other layers.
 
     Parameters
     ----------
@@ -607,8 +607,8 @@ def network_costs(models: Mapping[str, object], *, alt: str | None = None, axes=
     Raises
     ------
     ValueError
-        When there are neither `alt` nor two `axes`, or for a layer that
-        `utils.theory.arithmetic.layer_table` does not know.
+        If there are neither `alt` nor two `axes`, or `utils.theory.arithmetic.layer_table` does not
+        know a layer.
     """
     if not models:
         raise ValueError("models is empty; allowed is at least one")

@@ -1,4 +1,4 @@
-"""Diagrams: how feature maps change on the way through a network, and what a kernel reads."""
+"""Diagrams: how feature maps change through a network, and what a kernel reads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ _INPUT_COLOUR, _OUTPUT_COLOUR = COLOURS[:2]
 
 @checked
 def shape_walk(models: Mapping[str, object]) -> Figure:
-    """Draw how the feature maps shrink and deepen on the way through one or several models.
+    """Draw how the feature maps shrink and deepen through one or several models.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def shape_walk(models: Mapping[str, object]) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        One row a model, one box a layer: its height is the size of the feature map in pixels, its
-        width grows with the number of channels. Layers that only change values (dropout,
-        activations) are left out. Hand it to `show`.
+        One row per model, one box per layer: its height is the size of the feature map in pixels,
+        and its width grows with the number of channels. Layers that only change values (dropout,
+        activations) are left out. Pass it to `show`.
     """
     for name, model in models.items() or [("none", None)]:
         if not hasattr(model, "input_shape"):
@@ -85,32 +85,32 @@ def _shapes(model) -> list[tuple[str, tuple[int, ...]]]:
 
 @checked
 def convolution_arithmetic(cases: Mapping[str, Mapping[str, object]], columns: int = 3) -> Figure:
-    """Draw how a kernel's window leads from input cells to an output cell, one picture a case.
+    """Draw how a kernel's window leads from input cells to an output cell, one picture per case.
 
     Parameters
     ----------
     cases : mapping of str to mapping
-        Title of each picture, and its settings, the same along both axes: ``size``, ``kernel``
-        (its size), ``stride``, ``padding`` and ``dilation`` as for
-        `utils.theory.arithmetic.output_size`, the last three if they are wanted;
-        ``transposed=True`` for a transposed convolution; and ``at``, the row and column of the
-        output cell whose window is drawn, by default the first.
+        Title of each picture, and its settings, the same along both axes: ``size``, ``kernel`` (its
+        size), ``stride``, ``padding`` and ``dilation`` as for
+        `utils.theory.arithmetic.output_size`, the last three optional; ``transposed=True`` for a
+        transposed convolution; and ``at``, the row and column of the output cell whose window is
+        drawn, by default the first.
     columns : int
-        Pictures beside each other.
+        Pictures per row.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Input cells are blue squares, crossed out where no window reads them; zeros that are put
-        around or between them are dashed squares. Output cells are orange circles. The frame is
-        the window of one of them, and what it reads and writes is filled. Below the title stands
-        the formula with its numbers. All pictures have one scale. Hand it to `show`.
+        Input cells are blue squares, crossed out where no window reads them; zeros added around or
+        between them are dashed squares. Output cells are orange circles. The frame is the window of
+        one of them, and what it reads and writes is filled. Below the title is the formula with its
+        numbers. All pictures have one scale. Pass it to `show`.
 
     Raises
     ------
     ValueError
-        When there is no case, `columns` is below 1, an output cell named by ``at`` is not there,
-        or a transposed convolution would have to crop its input.
+        If there is no case, `columns` is below 1, the output cell at ``at`` does not exist, or a
+        transposed convolution would have to crop its input.
     """
     if not cases or columns < 1:
         raise ValueError(f"cases has {len(cases)} entries, columns={columns!r}; allowed are 1 up")

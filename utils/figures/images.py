@@ -24,7 +24,7 @@ def image(
         An image from 0 (black) to its largest value (white); or, when `signed`, positive and
         negative values, drawn red and blue about a pale zero.
     title : str
-        Stands above it.
+        Title above it.
     signed : bool
         Whether the sign matters.
     values : bool
@@ -33,7 +33,7 @@ def image(
     Raises
     ------
     ValueError
-        When `pixels` is not as above.
+        If `pixels` is not as above.
     """
     pixels = _checked(pixels, signed)
     _draw(axes, pixels, title, signed, values, np.abs(pixels).max())
@@ -120,19 +120,19 @@ def image_grid(
     Parameters
     ----------
     rows : mapping of str to sequence, or sequence of sequences
-        Name of each row, if they have names, and its pictures: arrays with the shape (height,
-        width) or (height, width, 1), as `image` takes them. ``None`` leaves a place empty.
+        Name of each row, if any, and its pictures: arrays with the shape (height, width) or
+        (height, width, 1), as `image` takes them. ``None`` leaves a cell empty.
     columns : sequence of str
-        Titles above the pictures of the first row; fewer than there are pictures are enough.
+        Titles above the pictures of the first row; there may be fewer titles than pictures.
     alt : str, optional
-        What the figure shows, in a sentence. Required unless there are `axes`.
+        What the figure shows, in a sentence. Required without `axes`.
     axes : ndarray of Axes, shape (rows, pictures), optional
         Where to draw, as part of a larger figure or of a frame of a slider; nothing is shown then.
     signed, values
         As for `image`.
     shared : {"all", "row"} or float
-        Which pictures have the same range of values: all of them, or those of a row; or the
-        value that is white (when `signed`, the strongest red) in every picture.
+        Which pictures share a range of values: all, or those of a row; or the value that is white
+        (if `signed`, the strongest red) in every picture.
     size : float
         Width of a picture in inches.
     to_scale : bool
@@ -142,9 +142,9 @@ def image_grid(
     Raises
     ------
     ValueError
-        When there is no picture, there are more titles than pictures in the first row, a picture
-        is not as `image` needs it, `shared` is not as above, or there are neither
-        `alt` nor enough `axes`.
+        If there is no picture, there are more titles than pictures in the longest row, a picture is
+        not as `image` needs it, `shared` is not as above, or there are neither `alt` nor enough
+        `axes`.
     """
     if isinstance(shared, str) and shared not in ("all", "row"):
         raise ValueError(f"shared={shared!r}; allowed are 'all', 'row' and a number")

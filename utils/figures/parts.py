@@ -13,7 +13,7 @@ from utils.figures.style import COLOURS, INK, MARKERS, figure, require_alt, show
 
 
 def sheet(axes, count: int, alt: str | None, size: tuple[float, float], **grid):
-    """Make a figure, or take the axes that are given; the figure is None then."""
+    """Make a figure, or use the given axes; the figure is then None."""
     if axes is None:
         require_alt(alt)
         drawing, axes = figure(*size, **grid)
@@ -39,13 +39,13 @@ def finish(drawing, places: list[Axes], alt: str | None, head: str) -> None:
 
 
 def head_of(title: str, label: str, kind: str) -> str:
-    """Write what ran, and what is drawn of it, behind a title."""
+    """Write what ran, and what is drawn of it, after a title."""
     what = "; ".join(filter(None, (label, kind)))
     return f"{title} – {what}" if title and what else title or what
 
 
 def kind_of_interval(estimates: Iterable[Estimate]) -> str:
-    """Say what is drawn of the runs behind estimates."""
+    """Describe what is drawn of the runs behind estimates."""
     enough = all(each.runs >= FEWEST_FOR_INTERVAL for each in estimates)
     return "mean and 95 % interval" if enough else "runs and mean"
 

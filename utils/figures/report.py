@@ -1,4 +1,4 @@
-"""Numbers in the text: what the runs say, kept where the prose reads it."""
+"""Numbers in the text: results of the runs, stored where the prose reads them."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,12 +29,12 @@ class _Number(float):
 
 @checked
 def glue_texts(texts: Mapping[str, object]) -> None:
-    """Keep texts for the prose, which reads them by ``{glue:text}``.
+    """Store texts for the prose, which reads them with ``{glue:text}``.
 
     Parameters
     ----------
     texts : mapping of str to object
-        Key and text; anything else is kept as ``str`` writes it.
+        Key and text; anything else is converted with ``str``.
     """
     from myst_nb import glue  # Its import takes seconds, and only notebooks with prose need it.
 
@@ -44,23 +44,23 @@ def glue_texts(texts: Mapping[str, object]) -> None:
 
 @checked
 def glue_claims(settled: Mapping[str, object], parts: Mapping[str, Iterable[str]] = {}) -> None:
-    """Keep the verdicts on claims for the prose.
+    """Store the verdicts on claims for the prose.
 
     Parameters
     ----------
     settled : mapping of str to Settlement or str
-        Name, and what ``result.verdict`` returned; or, for a claim that has an exact part alone,
-        its id. Kept are ``<name>-quick`` and ``<name>-full``, and ``<name>-exact`` if the claim
-        has an exact part.
+        Name, and what ``result.verdict`` returned; or, for a claim with exact parts alone, its id.
+        Stored are ``<name>-quick`` and ``<name>-full``, and ``<name>-exact`` if the claim has an
+        exact part.
     parts : mapping of str to sequence of str
-        For some of these names what to call the claim's comparisons, in their order: kept are
-        ``<part>-full`` with its interval and ``<part>-quick`` without, and what they come to as
-        ``<part>-full-word``, its verdict, and ``<part>-quick-word``.
+        For some of these names, names of the claim's comparisons, in their order. Stored are
+        ``<part>-full`` with its interval and ``<part>-quick`` without, and their outcomes: the
+        verdict as ``<part>-full-word``, the tally as ``<part>-quick-word``.
 
     Raises
     ------
     ValueError
-        When there are not as many parts as comparisons, or an id has no exact part.
+        If there are not as many parts as comparisons, or an id has no exact part.
     """
     texts = {}
     for name, settlement in settled.items():
@@ -118,7 +118,7 @@ def glue_numbers(
     *,
     scale: str = "full",
 ) -> None:
-    """Keep means and differences of a result for the prose.
+    """Store means and differences of a result for the prose.
 
     Parameters
     ----------
@@ -126,29 +126,29 @@ def glue_numbers(
         What ``Experiment.run`` returned.
     numbers : mapping of str to tuple or callable
         Key, and ``(metric, arm)`` for a mean or ``(metric, treatment, baseline)`` for a difference
-        paired by seed. The metric may be an expression of columns, and an arm a tuple of arms
-        whose mean counts. Or a function that takes the table of runs and returns the text.
+        paired by seed. The metric may be an expression of columns, and an arm a tuple of arms to be
+        averaged. Or a function that takes the table of runs and returns the text.
     unit : {"points", "percent", "share", "plain", "times"}
         ``points`` as ``+0.30 [+0.10, +0.50] points``; ``percent`` as ``97.3 %``; ``share`` and
         ``plain`` with two and three decimals and the interval; ``times`` for binary logarithms,
         written as factors: ``1.23 [1.10, 1.40]``.
     text : str, optional
-        Another text for each, as for ``str.format``, with the fields ``value``, ``low``, ``high``
-        (the 95 % interval), ``min``, ``max`` (over the seeds), ``sd``, ``runs``, and ``count``
-        (of a condition: in how many runs it holds). The numbers are in the unit:
+        Another format for each, as for ``str.format``, with the fields ``value``, ``low``, ``high``
+        (the 95 % interval), ``min``, ``max`` (over the seeds), ``sd``, ``runs``, and ``count`` (for
+        a condition: in how many runs it holds). The numbers are in `unit`:
         ``unit="percent", text="{min:.1f} % to {max:.1f} %"``.
     scale : {"full", "quick", "both"}
-        Which runs. With ``both`` the keys get the endings ``-quick`` and ``-full``.
+        Which runs. With ``both``, ``-quick`` and ``-full`` are added to the keys.
 
     Raises
     ------
     ValueError
-        When `unit` or `scale` is not as above, or an arm is not there.
+        If `unit` or `scale` is not as above, or an arm is not there.
 
     Notes
     -----
-    Where the recorded runs are not complete, or the quick runs leave an arm out, the text is
-    ``not yet run``. Below three seeds the interval is left out of the usual texts.
+    If the recorded runs are not complete, or the quick runs leave an arm out, the text is
+    ``not yet run``. Below three seeds the default texts omit the interval.
     """
     if unit not in UNITS:
         raise ValueError(f"unit={unit!r}; allowed are {', '.join(map(repr, UNITS))}")

@@ -41,7 +41,7 @@ class Axis:
         name starts with ``log2_`` is drawn as the number whose logarithm it is, on a logarithmic
         axis; a difference of two of them as a factor.
     label : str
-        Stands at the axis. Where it ends in ``, %`` or ``, points``, values are multiplied by 100.
+        Label of the axis. If it ends in ``, %`` or ``, points``, values are multiplied by 100.
     """
 
     metric: str
@@ -63,13 +63,13 @@ class Axis:
         return f"{head or text} minus that of {baseline}{comma}"
 
     def drawn(self, values):
-        """Turn values of the metric into what stands on the axis."""
+        """Turn values of the metric into those on the axis."""
         if self.logarithmic:
             return np.exp2(values)
         return np.multiply(values, 100 if re.search(r", (%|points)$", self.label) else 1)
 
     def drawn_estimate(self, estimate: Estimate) -> Estimate:
-        """Turn an estimate of the metric, and its interval, into what stands on the axis."""
+        """Turn an estimate of the metric, and its interval, into those on the axis."""
 
         def bounds(confidence):
             return tuple(self.drawn(np.array(estimate.interval(confidence))))
@@ -112,7 +112,7 @@ def chosen_arms(
     arms: Iterable[str] | Mapping[str, str] | None,
     groups: Mapping[str, Iterable[str]] | None,
 ) -> tuple[dict[str, str], list[str]]:
-    """Say which arms are drawn, under which names, and to which group each belongs.
+    """Return which arms are drawn, under which names and in which groups.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def chosen_arms(
     Raises
     ------
     ValueError
-        When a name is that of no arm.
+        If a name is that of no arm.
     """
     ran = list(dict.fromkeys(frame["arm"]))
     groups = {name: list(members) for name, members in (groups or {}).items()}
@@ -168,7 +168,7 @@ def estimate(
 def by_seed(
     frame: pd.DataFrame, metric: str, treatment: Arms, baseline: Arms | None = None
 ) -> pd.Series:
-    """List the values behind an estimate, one a seed: of several arms the mean."""
+    """List the values behind an estimate, one per seed: for several arms the mean."""
     last = table.last_epoch(frame)
     last = last.assign(value=table.evaluate(last, metric).astype(float))
 

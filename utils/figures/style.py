@@ -1,8 +1,8 @@
-"""The house style: figures that follow the page's light or dark theme.
+"""The house style: figures that adapt to the page's light or dark theme.
 
-A figure is stored twice: as SVG that takes the colour of the text around it, for the page and
-for JupyterLab, and as PNG for viewers that show no SVG. Series have Okabe and Ito's colours, which
-people with any colour vision can tell apart; signed values have a map that is pale at zero.
+A figure is stored twice: as SVG that takes the colour of the text around it, for the page and for
+JupyterLab, and as PNG for viewers that show no SVG. Series have Okabe and Ito's colours, which
+people with any colour vision can tell apart; signed values have a colour map that is pale at zero.
 """
 
 import base64
@@ -74,14 +74,14 @@ def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.
     width, height : float
         Size in inches; a page is about 7 wide.
     **grid
-        Handed to ``Figure.subplots``: ``nrows``, ``ncols``, ``sharey``, ``width_ratios`` …
+        Passed to ``Figure.subplots``: ``nrows``, ``ncols``, ``sharey``, ``width_ratios`` …
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        Hand it to `show`.
+        Pass it to `show`.
     axes : numpy.ndarray of Axes
-        Always an array with two dimensions, rows and columns.
+        Always two-dimensional: rows and columns.
     """
     for name, value in (("width", width), ("height", height)):
         if not 0 < value <= _MOST_INCHES:
@@ -94,14 +94,14 @@ def figure(width: float = 7.0, height: float = 3.0, **grid) -> tuple[Figure, np.
 
 
 def require_alt(alt: str | None) -> None:
-    """Refuse an alternative text that says nothing."""
+    """Refuse an alternative text of fewer than four words."""
     if len((alt or "").split()) < 4:
         raise ValueError(f"alt={alt!r}; say in a sentence what the figure shows")
 
 
 @checked
 def say(axes: Axes, words: str) -> None:
-    """Add what is drawn into axes, in numbers, to what a screen reader says of the figure."""
+    """Add what is drawn into axes, in numbers, to what a screen reader reads."""
     # The label of an artist is drawn in legends alone, and axes stand in none.
     axes.set_label(" ".join([axes.get_label(), *words.split()]).strip())
 
@@ -116,12 +116,12 @@ def show(figure: Figure, alt: str) -> None:
         From `figure`.
     alt : str
         What the figure shows, for those who cannot see it: a sentence, not its title. The numbers
-        that charts of this room draw into the figure follow it of themselves.
+        in charts of this package are appended to it.
 
     Raises
     ------
     ValueError
-        When `alt` says nothing.
+        If `alt` has fewer than four words.
     """
     require_alt(alt)
     alt = " ".join(filter(None, [alt, *(axes.get_label() for axes in figure.axes)]))
@@ -147,19 +147,19 @@ def to_svg(figure: Figure, alt: str, salt: str = "") -> str:
     figure, alt
         As for `show`.
     salt : str
-        Goes into the ids: a figure that stands on a page twice has one salt here and another there.
+        Enters the ids: a figure that is on a page twice needs two different salts.
 
     Returns
     -------
     str
         One ``<svg>`` element, as wide as the page allows and no wider than it was made for. The
         same figure always gives the same text, and its ids differ from those of other figures, so
-        that many of them can stand on one page.
+        that many of them can be on one page.
 
     Raises
     ------
     ValueError
-        When `alt` says nothing, or a text in the figure has more than 1,000 letters.
+        If `alt` has fewer than four words, or a text in the figure more than 1,000 letters.
     """
     require_alt(alt)
     longest = max((len(text.get_text()) for text in figure.findobj(Text)), default=0)

@@ -1,4 +1,4 @@
-"""Closed formulas: output sizes, parameters, multiply-adds and receptive fields.
+"""Closed-form output sizes, parameter counts, multiply-adds and receptive fields.
 
 Sizes are counted along one axis, because the axes of a convolution do not interact. No
 function here looks at a pixel or needs a framework; the functions that take a model only
@@ -74,11 +74,11 @@ def _padding(value):
 
 
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
-    """Give the zeros that "same" padding adds before and after the input.
+    """Count the zeros that "same" padding adds before and after the input.
 
-    TensorFlow's rule, which Keras follows: just enough zeros for ``ceil(size / stride)``
-    outputs. When their number is odd, the odd one goes *after* the input, so the padding
-    depends on the size of the input and need not be symmetric.
+    TensorFlow's rule, which Keras follows: just enough zeros for ``ceil(size / stride)`` outputs.
+    If the number of zeros is odd, the extra one goes *after* the input, so the padding depends on
+    the input size and need not be symmetric.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> 
     Raises
     ------
     ValueError
-        When a number is not whole or below 1.
+        If a number is not a whole number of at least 1.
     """
     outputs = -(-_whole("size", size) // _whole("stride", stride))
     total = max((outputs - 1) * stride + _effective_size(kernel, dilation) - size, 0)
@@ -103,16 +103,16 @@ def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> 
 def padding_widths(
     size: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
 ) -> tuple[int, int]:
-    """Give the zeros that any kind of padding adds before and after the input.
+    """Count the zeros that any kind of padding adds before and after the input.
 
     Parameters
     ----------
     size, kernel, stride, dilation : int
         Cells along one axis, each at least 1.
     padding : {"valid", "same", "full"}, int or (int, int)
-        "valid" adds none, "same" is `same_padding`, "full" adds one cell less than the
-        kernel's effective size on both sides; a number adds as many on both sides, a pair adds
-        (before, after).
+        "valid" adds none, "same" is `same_padding`, "full" adds one cell fewer than the kernel's
+        effective size on both sides; a number adds that many on both sides, a pair adds (before,
+        after).
 
     Returns
     -------
@@ -122,7 +122,7 @@ def padding_widths(
     Raises
     ------
     ValueError
-        When a number or the padding is not as above.
+        If `kernel`, `dilation` or `padding` (for "same", also `size` or `stride`) is not as above.
     """
     effective = _effective_size(kernel, dilation)
     padding = _padding(padding)
@@ -138,7 +138,7 @@ def padding_widths(
 def output_size(
     size: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
 ) -> int:
-    """Give the size of a convolution's or a pooling's output along one axis.
+    """Compute the output size of a convolution or pooling along one axis.
 
     Parameters
     ----------
@@ -157,8 +157,7 @@ def output_size(
     Raises
     ------
     ValueError
-        When a setting is not as above, or the effective kernel size is larger than the padded
-        input.
+        If a setting is not as above, or the effective kernel size is larger than the padded input.
     """
     _whole("size", size), _whole("stride", stride)
     effective, padding = _effective_size(kernel, dilation), _padding(padding)
@@ -176,10 +175,10 @@ def output_size(
 def unused_border(
     size: int, kernel: int, stride: int = 1, padding: Padding = "valid", dilation: int = 1
 ) -> int:
-    """Count the cells at the far end of the padded input that lie behind the last window.
+    """Count the cells at the far end of the padded input beyond the last window.
 
-    They exist where the stride does not divide ``padded size - effective``, and nothing in them
-    can change the output. Cells that a stride skips *between* two windows are not counted.
+    They exist if the stride does not divide ``padded size - effective``, and their values cannot
+    change the output. Cells that a stride skips *between* two windows are not counted.
 
     Parameters
     ----------
@@ -208,19 +207,19 @@ def transposed_output_size(
     dilation: int = 1,
     output_padding: int | None = None,
 ) -> int:
-    """Give the size of a transposed convolution's output along one axis.
+    """Compute the output size of a transposed convolution along one axis.
 
-    A transposed convolution leads back to a size that the convolution with the same settings
-    maps to `size`. With a stride there are several; `output_padding` chooses among them.
+    A transposed convolution restores a size that the convolution with the same settings maps to
+    `size`. With a stride above 1 there are several; `output_padding` chooses among them.
 
     Parameters
     ----------
     size, kernel, stride, padding, dilation
         As for `output_size`; `size` is that of the transposed convolution's input.
     output_padding : int, optional
-        0 to ``stride - 1``; the ``a`` of Relationship 14. None is the choice of the
-        framework: with "same" padding the result is ``size * stride``; with "valid" it is
-        ``(size - 1) * stride + max(effective, stride)``, as in Keras; otherwise 0.
+        0 to ``stride - 1``; the ``a`` of Relationship 14. None chooses as Keras does: the result is
+        ``size * stride`` with "same" padding, and ``(size - 1) * stride + max(effective, stride)``
+        with "valid". With any other padding, None means 0.
 
     Returns
     -------
@@ -232,8 +231,8 @@ def transposed_output_size(
     Raises
     ------
     ValueError
-        If no input of the convolution has the wanted size, e.g. after cropping by the
-        padding nothing is left.
+        If a setting is not as above, or no input of the convolution gives `size`, for example
+        because the padding crops everything.
     """
     _whole("size", size), _whole("stride", stride)
     effective, padding = _effective_size(kernel, dilation), _padding(padding)
@@ -261,7 +260,7 @@ def transposed_output_size(
 def conv_parameters(
     channels_in: int, filters: int, kernel: Pair, bias: bool = True, groups: int = 1
 ) -> int:
-    """Count a 2D convolution's parameters; the same for its transposed convolution.
+    """Count the parameters of a 2D convolution, transposed or not.
 
     Parameters
     ----------
@@ -271,19 +270,19 @@ def conv_parameters(
     kernel : int or (int, int)
         Height and width.
     bias : bool
-        Whether each filter has one.
+        Whether each filter has a bias.
     groups : int
-        Divides `channels_in` and `filters`.
+        Number of groups; divides `channels_in` and `filters`.
 
     Returns
     -------
     int
-        ``filters * (height * width * channels_in / groups + 1)``
+        ``filters * (height * width * channels_in / groups + bias)``
 
     Raises
     ------
     ValueError
-        When a number is not whole or below 1, or `groups` does not divide the channels.
+        If a number is not a whole number of at least 1, or `groups` does not divide the channels.
     """
     _whole("groups", groups), _whole("channels_in", channels_in), _whole("filters", filters)
     if channels_in % groups or filters % groups:
@@ -301,19 +300,19 @@ def dense_parameters(units_in: int, units: int, bias: bool = True) -> int:
     Parameters
     ----------
     units_in, units : int
-        Numbers that go in and come out, each at least 1.
+        Numbers of inputs and outputs, at least 1.
     bias : bool
-        Whether each unit has one.
+        Whether each unit has a bias.
 
     Returns
     -------
     int
-        ``units * (units_in + 1)``
+        ``units * (units_in + bias)``
 
     Raises
     ------
     ValueError
-        When a number is not whole or below 1.
+        If a number is not a whole number of at least 1.
     """
     return _whole("units", units) * (_whole("units_in", units_in) + _truth("bias", bias))
 
@@ -329,13 +328,13 @@ def batch_norm_parameters(channels: int) -> tuple[int, int]:
     Returns
     -------
     (int, int)
-        Trainable (gamma and beta) and not trainable (moving mean and variance), two of each
-        for every channel.
+        Trainable (gamma and beta) and non-trainable (moving mean and variance), two of each per
+        channel.
 
     Raises
     ------
     ValueError
-        When `channels` is not whole or below 1.
+        If `channels` is not a whole number of at least 1.
     """
     return 2 * _whole("channels", channels), 2 * channels
 
@@ -348,16 +347,16 @@ def conv_multiply_adds(
     Parameters
     ----------
     positions : int or (int, int)
-        Where the kernel is laid: the height and width of the *output* of a convolution, of
-        the *input* of a transposed one.
+        How many positions the kernel takes: the height and width of the *output* of a convolution,
+        or of the *input* of a transposed one.
     channels_in, filters, kernel, groups
         As for `conv_parameters`.
 
     Returns
     -------
     int
-        Every weight works once at each position. Products with the zeros of the padding are
-        counted, as is usual; the bias is not, since it multiplies nothing.
+        Every weight is used once per position. Products with the zeros of the padding are counted,
+        as is usual; the bias is not, since it multiplies nothing.
 
     Raises
     ------
@@ -369,12 +368,12 @@ def conv_multiply_adds(
 
 
 def dense_multiply_adds(units_in: int, units: int) -> int:
-    """Count a dense layer's multiply-adds for one image: every weight works once.
+    """Count a dense layer's multiply-adds for one image: every weight is used once.
 
     Parameters
     ----------
     units_in, units : int
-        Numbers that go in and come out, each at least 1.
+        Numbers of inputs and outputs, at least 1.
 
     Returns
     -------
@@ -384,7 +383,7 @@ def dense_multiply_adds(units_in: int, units: int) -> int:
     Raises
     ------
     ValueError
-        When a number is not whole or below 1.
+        If a number is not a whole number of at least 1.
     """
     return dense_parameters(units_in, units, bias=False)
 
@@ -475,14 +474,14 @@ def _shape(tensor):
 
 @checked
 def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.DataFrame:
-    """Lay out a Keras model's shapes, parameters and multiply-adds, a row a layer.
+    """Tabulate a Keras model's shapes, parameters and multiply-adds, one row per layer.
 
     Parameters
     ----------
     model : keras.Model
         Built, Sequential or functional, channels last.
     known : dict of str to int, optional
-        Multiply-adds for one image of layers that this table does not know, by layer name.
+        Multiply-adds for one image, by layer name, for layers that are not known here.
 
     Returns
     -------
@@ -493,13 +492,13 @@ def layer_table(model: keras.Model, known: dict[str, int] | None = None) -> pd.D
     Raises
     ------
     ValueError
-        For a layer of unknown type: a silent zero would be wrong.
+        If the model is not as above, or has a layer of unknown type: a silent zero would be wrong.
 
     Notes
     -----
     Only products with a convolution's kernel or a dense matrix count, as in published counts.
-    Pooling compares or adds; activations, dropout, rescaling and batch normalisation (at
-    inference one product a value, which can be folded into the layer before it) count 0.
+    Pooling, activations, dropout, rescaling and batch normalisation (at inference one product per
+    value, which can be folded into the layer before it) count 0.
     """
     rows = []
     for call in _calls(model):
@@ -568,13 +567,13 @@ class ReceptiveField:
     Attributes
     ----------
     size : int
-        Pixels from the first to the last that one output depends on.
+        Number of pixels from the first to the last that one output depends on.
     jump : int
-        Pixels between the fields of neighbouring outputs; 0 where all share one field.
+        Pixels by which the fields of neighbouring outputs are offset; 0 if all share one field.
     start : float
-        Centre of the first output's field. Pixels are numbered from 0 and a pixel's number is
-        its centre: a field of the pixels 0, 1 and 2 has the centre 1, one of 0 and 1 has 0.5.
-        Padding puts it, and parts of the field, outside of the image.
+        Centre of the first output's field. Pixels are numbered from 0 and a pixel's number is its
+        centre: a field of the pixels 0, 1 and 2 has the centre 1, one of 0 and 1 has 0.5. With
+        padding, it or parts of the field may lie outside the image.
     """
 
     size: int
@@ -593,7 +592,7 @@ class ReceptiveField:
         Returns
         -------
         (int, int)
-            Numbers of the pixels, from 0; outside of the image they are padding.
+            Numbers of the pixels, from 0; those outside the image are padding.
         """
         first = self.start + index * self.jump - (self.size - 1) / 2
         return round(first), round(first) + self.size - 1
@@ -603,14 +602,14 @@ class ReceptiveField:
 def receptive_fields(
     layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
 ) -> dict[int | str, ReceptiveField]:
-    """Give the receptive field of every layer, along one axis.
+    """Compute the receptive field of every layer along one axis.
 
     Parameters
     ----------
     layers_or_model : list of tuple, or keras.Model
-        Tuples ``(kernel, stride, padding, dilation)``, of which the last three may be left
-        out (1, "valid", 1); or a built Keras model, Sequential or functional, with one image
-        as its input, channels last.
+        Tuples ``(kernel, stride, padding, dilation)``, of which the last three may be left out (by
+        default 1, "valid", 1); or a built Keras model, Sequential or functional, with one image as
+        its input, channels last.
     size : int, optional
         Size of the image; for a list only, and needed only if a layer with a stride has
         "same" padding, whose zeros depend on it.
@@ -625,18 +624,18 @@ def receptive_fields(
     Raises
     ------
     ValueError
-        For a layer whose field is not known here, among them transposed convolutions, where
-        it differs from cell to cell, and for branches of different jumps that meet.
+        If the field of a layer is not known here, as for transposed convolutions, where it differs
+        from cell to cell; or if branches with different jumps meet.
 
     Notes
     -----
     The recursion of [2]_: a kernel of the effective size ``k`` makes the size grow by
-    ``(k - 1) * jump``; a stride multiplies the jump. Where branches meet, the field is the
-    smallest interval that holds the fields of all: the largest of them if their centres agree.
-    Flatten, Reshape, global pooling and all that follows have one field for all units: the
-    smallest interval that holds every pixel seen by any cell. That is the whole image, unless
-    strides leave a border unused. Before that point padding is part of a field.
-    Random augmentation, dropout and batch normalisation are taken as at inference.
+    ``(k - 1) * jump``; a stride multiplies the jump. Where branches meet, the field is the smallest
+    interval that holds all of theirs: the largest of them if their centres agree. Flatten, Reshape,
+    global pooling and all that follows have one field for all units: the smallest interval that
+    holds every pixel seen by any cell. That is the whole image, unless strides leave a border
+    unused. Before that point padding is part of a field. Random augmentation, dropout and batch
+    normalisation are treated as at inference.
     """
     if axis not in (0, 1):
         raise ValueError(f"axis must be 0 (height) or 1 (width), got {axis!r}")
@@ -676,7 +675,7 @@ def receptive_fields(
 def receptive_field(
     layers_or_model: Sequence[tuple] | keras.Model, size: int | None = None, axis: int = 0
 ) -> ReceptiveField:
-    """Give the receptive field of the last layer alone.
+    """Compute the receptive field of the last layer alone.
 
     Parameters
     ----------
@@ -690,7 +689,7 @@ def receptive_field(
     Raises
     ------
     ValueError
-        As for `receptive_fields`, and when there is no layer or more than one output.
+        As for `receptive_fields`, or if there is no layer or more than one output.
     """
     fields = receptive_fields(layers_or_model, size, axis)
     if not fields or len(getattr(layers_or_model, "outputs", [None])) != 1:

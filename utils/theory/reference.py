@@ -1,9 +1,9 @@
-"""The layers and losses of the course in plain NumPy, to be read rather than to be fast.
+"""The layers and losses of the course in plain NumPy, written to be read rather than to be fast.
 
-Everything is written as its definition says, one window at a time, and keeps the dtype it is
-given. Images have the shape ``(n, height, width, channels)``; ``dy`` is the gradient of some loss
-with respect to a layer's output ``y``, and a function named ``..._gradient`` takes it back to what
-went in. Values and gradients equal those of Keras on TensorFlow.
+Everything follows its definition, one window at a time, and keeps the dtype it is given. Images
+have the shape ``(n, height, width, channels)``; ``dy`` is the gradient of some loss with respect to
+a layer's output ``y``, and a function named ``..._gradient`` backpropagates it to the inputs.
+Values and gradients equal those of Keras on TensorFlow.
 
 References
 ----------
@@ -152,8 +152,8 @@ def conv2d(
     Raises
     ------
     ValueError
-        When an array has another shape or no floating-point type, when a setting is out of its
-        range, or when the kernel is larger than the padded input.
+        If an array has another shape or no floating-point type, a setting is out of range, or the
+        kernel is larger than the padded input.
 
     Notes
     -----
@@ -180,9 +180,9 @@ def conv2d_input_gradient(
     padding: Padding = "valid",
     dilation: int = 1,
 ) -> np.ndarray:
-    """Take a gradient back through `conv2d` to its input.
+    """Backpropagate a gradient through `conv2d` to its input.
 
-    Each output hands its gradient to the cells of its window, weighted by the kernel.
+    Each output passes its gradient to the cells of its window, weighted by the kernel.
 
     Parameters
     ----------
@@ -224,13 +224,13 @@ def conv2d_kernel_gradient(
     padding: Padding = "valid",
     dilation: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Take a gradient back through `conv2d` to the kernel and the bias.
+    """Backpropagate a gradient through `conv2d` to the kernel and the bias.
 
     Parameters
     ----------
     dy : ndarray of float, shape (n, output_height, output_width, filters)
     x : ndarray of float, shape (n, height, width, channels_in)
-        What `conv2d` was given.
+        The input of `conv2d`.
     kernel_size : (int, int)
         Height and width of the kernel.
     stride, padding, dilation
@@ -277,8 +277,8 @@ def conv2d_transpose(
     ----------
     x : ndarray of float, shape (n, height, width, channels_in)
     kernel : ndarray of float, shape (kernel_height, kernel_width, filters, channels_in)
-        In Keras's layout, the last two axes the other way round than for `conv2d`: it is the
-        kernel of the convolution that leads from `filters` channels to `channels_in`.
+        In Keras's layout, with the last two axes swapped relative to `conv2d`: it is the kernel of
+        the convolution from `filters` channels to `channels_in`.
     bias, stride, padding, dilation
         As for `conv2d`.
     output_padding : int, optional
@@ -291,7 +291,7 @@ def conv2d_transpose(
     Raises
     ------
     ValueError
-        As for `conv2d`, or when no output has the size that the settings ask for.
+        As for `conv2d`, or if no output size fits the settings.
 
     Notes
     -----
@@ -316,9 +316,9 @@ def conv_matrix(
     padding: Padding = "valid",
     dilation: int = 1,
 ) -> np.ndarray:
-    """Write a convolution without bias, for one image, as a matrix.
+    """Write a convolution of one image, without bias, as a matrix.
 
-    Its columns are the responses to images with a single 1, which tells all of a linear map.
+    Its columns are the responses to images with a single 1, which define a linear function.
 
     Parameters
     ----------
@@ -364,7 +364,7 @@ def _pool_windows(x, pool, stride, padding):
 def max_pool(
     x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
-    """Keep the largest value of each window of `pool` by `pool` cells; padding never wins.
+    """Keep the largest value of each window of `pool` by `pool` cells; padding never counts.
 
     Parameters
     ----------
@@ -383,8 +383,8 @@ def max_pool(
     Raises
     ------
     ValueError
-        When `x` has another shape or no floating-point type, when a setting is out of its range,
-        or when the window is larger than the padded input.
+        If `x` has another shape or no floating-point type, a setting is out of range, or the window
+        is larger than the padded input.
 
     Notes
     -----
@@ -403,15 +403,15 @@ def max_pool(
 def max_pool_gradient(
     dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
-    """Take a gradient back through `max_pool`: to the largest cell of each window alone.
+    """Backpropagate a gradient through `max_pool`, to the largest cell of each window alone.
 
-    Of equal cells the first takes it all, row by row.
+    Among equal cells, the first in row order receives it all.
 
     Parameters
     ----------
     dy : ndarray of float, shape (n, output_height, output_width, channels)
     x : ndarray of float, shape (n, height, width, channels)
-        What the pooling was given.
+        The input of the pooling.
     pool, stride, padding
         As for `max_pool`.
 
@@ -422,7 +422,7 @@ def max_pool_gradient(
     Raises
     ------
     ValueError
-        As for `max_pool`, or when `dy` has another shape.
+        As for `max_pool`, or if `dy` has another shape.
 
     Notes
     -----
@@ -445,7 +445,7 @@ def max_pool_gradient(
 def average_pool(
     x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
-    """Average each window of `pool` by `pool` cells, over its real cells only.
+    """Average each window of `pool` by `pool` cells, leaving out the padding.
 
     Parameters
     ----------
@@ -463,7 +463,7 @@ def average_pool(
 
     Notes
     -----
-    Section 9.3 of [2]_; that padding does not count is the choice of TensorFlow, and so of Keras.
+    Section 9.3 of [2]_; leaving out the padding is TensorFlow's choice, and so Keras's.
     """
     x = _check("x", x, *_ANY)
     windows, size, widths = _pool_windows(x, pool, stride, padding)
@@ -479,7 +479,7 @@ def average_pool(
 def average_pool_gradient(
     dy: np.ndarray, x: np.ndarray, pool: int = 2, stride: int | None = None, padding: str = "valid"
 ) -> np.ndarray:
-    """Take a gradient back through `average_pool`: an equal share to each real cell.
+    """Backpropagate a gradient through `average_pool`, in equal shares to the real cells.
 
     Parameters
     ----------
@@ -522,7 +522,7 @@ def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
     x : ndarray of float
         Of any shape.
     slope : float
-        Usually from 0 up to but not 1.
+        Usually at least 0 and below 1.
 
     Returns
     -------
@@ -538,13 +538,13 @@ def relu(x: np.ndarray, slope: float = 0.0) -> np.ndarray:
 
 @checked
 def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarray:
-    """Take a gradient back through `relu`; at exactly 0 it is multiplied by `slope`.
+    """Backpropagate a gradient through `relu`; at exactly 0 it is multiplied by `slope`.
 
     Parameters
     ----------
     dy : ndarray of float, of the shape of `x`
     x : ndarray of float
-        What `relu` was given.
+        The input of `relu`.
     slope : float
         As for `relu`.
 
@@ -554,7 +554,7 @@ def relu_gradient(dy: np.ndarray, x: np.ndarray, slope: float = 0.0) -> np.ndarr
 
     Notes
     -----
-    At 0, where there is no derivative, the one from the left, as section 6.3 of [2]_ discusses.
+    At 0, where there is no derivative, the left one is used, as section 6.3 of [2]_ discusses.
     """
     dy, x = _fitting(dy=dy, x=x)
     return np.where(x > 0, dy, slope * dy)
@@ -567,11 +567,11 @@ def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generat
     Parameters
     ----------
     shape : int or sequence of int
-        Of the mask.
+        Shape of the mask.
     rate : float
-        Probability of being dropped, from 0 up to but not 1.
+        Probability of being dropped, at least 0 and below 1.
     rng : numpy.random.Generator
-        What draws.
+        Source of the random numbers.
 
     Returns
     -------
@@ -591,7 +591,7 @@ def dropout_mask(shape: int | Sequence[int], rate: float, rng: np.random.Generat
 def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     """Zero what the mask drops, and scale the rest by ``1 / (1 - rate)``.
 
-    The scaling keeps the mean as it was, so that at inference nothing remains to be done.
+    The scaling preserves the expected value, so that nothing remains to be done at inference.
     Dropout is linear for a given mask: its gradient is ``dropout(dy, rate, mask)``.
 
     Parameters
@@ -599,7 +599,7 @@ def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     x : ndarray of float
         Of any shape.
     rate : float
-        Probability of being dropped, from 0 up to but not 1.
+        Probability of being dropped, at least 0 and below 1.
     mask : ndarray of bool, of the shape of `x`
         True where a value stays; see `dropout_mask`.
 
@@ -610,11 +610,11 @@ def dropout(x: np.ndarray, rate: float, mask: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        When `rate` is out of its range.
+        If `rate` is out of range.
 
     Notes
     -----
-    Section 4 of [4]_, which scales the weights at inference instead; the means are the same.
+    Section 4 of [4]_, which scales the weights at inference instead; the expected values agree.
     """
     x, mask = _fitting(x=x, mask=mask)
     return np.where(mask, x / (1 - _rate(rate)), np.zeros_like(x))
@@ -631,7 +631,7 @@ def batch_norm(
 ) -> np.ndarray:
     """Normalise each channel (the last axis) by a given mean and variance, as at inference.
 
-    In training they are those of the batch: ``batch_norm(x, gamma, beta, *batch_moments(x))``.
+    In training, both are those of the batch: ``batch_norm(x, gamma, beta, *batch_moments(x))``.
 
     Parameters
     ----------
@@ -639,7 +639,7 @@ def batch_norm(
     gamma, beta : ndarray of float, shape (channels,)
         Scale and shift.
     mean, variance : ndarray of float, shape (channels,)
-        The variance at least 0.
+        The variance is at least 0.
     epsilon : float
         Above 0; keeps the division from failing where the variance is 0. The default is Keras's.
 
@@ -649,7 +649,7 @@ def batch_norm(
 
     Notes
     -----
-    Algorithm 1 of [5]_, for convolutions its section 3.2.
+    Algorithm 1 of [5]_; for convolutions, its section 3.2.
     """
     x, gamma, beta, mean, variance = _fitting(
         x=x, gamma=gamma, beta=beta, mean=mean, variance=variance
@@ -659,7 +659,7 @@ def batch_norm(
 
 @checked
 def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give each channel's mean and variance (divided by N, not N - 1) over all other axes.
+    """Compute each channel's mean and variance (dividing by N, not N - 1) over all other axes.
 
     Parameters
     ----------
@@ -689,7 +689,7 @@ def moving_average(
     moving, batch : ndarray of float, shape (channels,), or float
         The average so far, and the value of the batch.
     momentum : float
-        How much stays of the average so far, from 0 to 1. The default is Keras's.
+        Weight of the average so far, from 0 to 1. The default is Keras's.
 
     Returns
     -------
@@ -697,8 +697,8 @@ def moving_average(
 
     Notes
     -----
-    Keras's update: no bias correction, and the variance divided by N. Section 3.1 of [5]_ averages
-    as well, over variances divided by N - 1.
+    Keras's update: no bias correction, and a variance divided by N. Section 3.1 of [5]_ also
+    averages, but over variances divided by N - 1.
     """
     moving, batch = _fitting(moving=moving, batch=batch)
     return momentum * moving + (1 - momentum) * batch
@@ -708,12 +708,12 @@ def moving_average(
 def batch_norm_gradient(
     dy: np.ndarray, x: np.ndarray, gamma: np.ndarray, epsilon: float = 1e-3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Take a gradient back through batch normalisation in training.
+    """Backpropagate a gradient through batch normalisation in training.
 
     Parameters
     ----------
     dy, x : ndarray of float, shape (..., channels)
-        The gradient of the output, and what was normalised.
+        The gradient of the output, and the input.
     gamma : ndarray of float, shape (channels,)
         Scale.
     epsilon : float
@@ -722,7 +722,7 @@ def batch_norm_gradient(
     Returns
     -------
     dx : ndarray, of the shape of `x`
-        `x` also moves the batch's mean and variance; the two subtracted means say how.
+        `x` also changes the batch's mean and variance, hence the two subtracted means.
     dgamma, dbeta : ndarray, shape (channels,)
 
     Notes
@@ -755,7 +755,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (..., classes)
-        From 0 to 1, with the sum 1.
+        From 0 to 1, summing to 1.
 
     Notes
     -----
@@ -768,12 +768,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @checked
 def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Take a gradient with respect to softmax's probabilities back to the logits.
+    """Backpropagate a gradient from softmax's probabilities to the logits.
 
     Parameters
     ----------
     dp, probabilities : ndarray of float, shape (..., classes)
-        The gradient, and what `softmax` gave.
+        The gradient, and the output of `softmax`.
 
     Returns
     -------
@@ -791,19 +791,19 @@ def softmax_gradient(dp: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def cross_entropy(
     target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
 ) -> np.ndarray:
-    """Give the cross-entropy of probabilities as Keras does when it sees no logits.
+    """Compute the cross-entropy of probabilities as Keras does when it has no logits.
 
-    Keras first divides by the sum, then clips to ``[epsilon, 1 - epsilon]``: no loss passes
+    Keras first divides by the sum, then clips to ``[epsilon, 1 - epsilon]``: no loss exceeds
     ``-log(epsilon)``, about 16.1.
 
     Parameters
     ----------
     target : ndarray of float, shape (..., classes)
-        One-hot, or shares that sum to 1.
+        One-hot, or probabilities that sum to 1.
     probabilities : ndarray of float, shape (..., classes)
         At least 0; they need not sum to 1.
     epsilon : float
-        From above 0 to below 0.5. The default is Keras's.
+        Above 0 and below 0.5. The default is Keras's.
 
     Returns
     -------
@@ -823,9 +823,9 @@ def cross_entropy(
 def cross_entropy_gradient(
     target: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-7
 ) -> np.ndarray:
-    """Give `cross_entropy`'s gradient with respect to the probabilities.
+    """Compute the gradient of `cross_entropy` with respect to the probabilities.
 
-    A clipped share has no slope. With a one-hot target whose class is clipped, the gradient
+    A clipped probability has gradient 0. If the class of a one-hot target is clipped, the gradient
     is therefore exactly 0 for every class: such a sample teaches nothing.
 
     Parameters
@@ -851,12 +851,12 @@ def cross_entropy_gradient(
 
 @checked
 def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Give the cross-entropy of ``softmax(logits)``, exact however large the logits are.
+    """Compute the cross-entropy of ``softmax(logits)``, exact however large the logits are.
 
     Parameters
     ----------
     target : ndarray of float, shape (..., classes)
-        One-hot, or shares; each must sum to 1.
+        One-hot, or probabilities; they must sum to 1.
     logits : ndarray of float, shape (..., classes)
 
     Returns
@@ -876,7 +876,7 @@ def cross_entropy_from_logits(target: np.ndarray, logits: np.ndarray) -> np.ndar
 
 @checked
 def cross_entropy_from_logits_gradient(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Give `cross_entropy_from_logits`'s gradient: what was predicted less what was wanted.
+    """Compute the gradient of `cross_entropy_from_logits`: prediction minus target.
 
     Parameters
     ----------
@@ -918,10 +918,10 @@ def squared_error(target: np.ndarray, output: np.ndarray) -> np.ndarray:
 
 @checked
 def squared_error_gradient(target: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """Give `squared_error`'s gradient with respect to the output.
+    """Compute the gradient of `squared_error` with respect to the output.
 
-    Behind a softmax, ``softmax_gradient(squared_error_gradient(target, p), p)`` leads on to
-    the logits; it vanishes where a probability is confidently right *or* confidently wrong.
+    After a softmax, ``softmax_gradient(squared_error_gradient(target, p), p)`` leads on to the
+    logits; it vanishes where a probability is confidently right *or* confidently wrong.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Interactive figures: prepared states, an explorer, a sheet to draw a digit on, live controls.
 
-And questions to a reader. All but the live controls need no kernel, and none needs a network. Here
-`slider`, `explorer` and `live` are the functions, and hide the modules of that name.
+There are also questions to the reader. Only the live controls need a kernel, and none needs a
+network. Here `slider`, `explorer` and `live` are the functions, which hide the modules of those
+names.
 """
 
 from utils.widgets.draw import draw_a_digit

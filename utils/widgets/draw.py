@@ -1,7 +1,7 @@
 """A sheet to draw a digit on, and what networks make of it.
 
-What happens in the page stands in ``draw.js``; here networks are taken apart into what it needs,
-and the picture is drawn that is shown where no script runs.
+What happens in the page is in ``draw.js``; this module takes networks apart into what it needs, and
+draws the picture that is shown if no script runs.
 """
 
 import base64
@@ -29,15 +29,15 @@ def draw_a_digit(
         Name and network: layers in a row, from images of shape (28, 28, 1) with pixels in 0..1 to
         ten logits. Convolutions, poolings, batch norm, ReLU, dropout, flatten and dense layers.
     examples : mapping of str to (sequence of int, ndarray)
-        Title of a group, and its labels and images, of shape (labels, 28, 28) in uint8.
+        Title of a group, and its labels and images: uint8, of shape (labels, 28, 28).
     first : int
-        Place in the first group of the example that a reader finds on the sheet.
+        Index, in the first group, of the example that is on the sheet at first.
 
     Raises
     ------
     ValueError
-        When a network has another shape or a layer that is not known here, or the examples are not
-        as above.
+        If a network has another shape or a layer that is not known here, or the examples are not as
+        above.
 
     Notes
     -----
@@ -54,7 +54,7 @@ def draw_html(
     examples: Mapping[str, tuple[Sequence[int], np.ndarray]],
     first: int = 0,
 ) -> tuple[str, str]:
-    """Write the page as HTML that stands by itself: style, weights, examples, picture and script.
+    """Write the page as self-contained HTML: style, weights, examples, picture and script.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def draw_html(
     Raises
     ------
     ValueError
-        When a network has a layer or a setting that the page does not know, or the examples are
-        not as they should be.
+        If a network has a layer or a setting that the page does not know, or the examples are not
+        as for `draw_a_digit`.
     """
     if not networks or not examples:
         raise ValueError(
@@ -110,7 +110,7 @@ def described(model) -> dict:
     Raises
     ------
     ValueError
-        When the shapes are others, or the page does not know a layer or one of its settings.
+        If the shapes differ, or the page does not know a layer or one of its settings.
     """
     shapes = [getattr(model, f"{end}_shape", None) for end in ("input", "output")]
     if shapes != [(None, 28, 28, 1), (None, 10)]:

@@ -1,7 +1,7 @@
 """A convolution to take apart.
 
-What happens in the page stands in ``explorer.js``; here are its limits, its first numbers and the
-picture that is shown where no script runs.
+What happens in the page is in ``explorer.js``; here are its limits, its first numbers and the
+picture that is shown if no script runs.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def explorer(
     weights: np.ndarray | None = None,
     bias: float | np.ndarray = 0.0,
 ) -> None:
-    """Show a convolution whose settings and numbers a reader changes, one output cell at a time.
+    """Show a convolution, one output cell at a time; a reader can change its settings and numbers.
 
     Parameters
     ----------
@@ -57,20 +57,20 @@ def explorer(
     image : array_like, shape (size, size) or (size, size, channels), optional
         Numbers of the input; small whole ones by default.
     weights : array_like, shape (kernel, kernel, channels, filters), optional
-        Numbers of the kernel, in ``Conv2D``'s order also for the transposed convolution, whose own
-        has its last two axes the other way round. Last axes of length 1 may be left out.
+        Numbers of the kernel, in the axis order of ``Conv2D``, even for the transposed convolution,
+        whose own order swaps the last two. Trailing axes of length 1 may be left out.
     bias : float or array_like, shape (filters,)
-        One for all, or one for each output channel.
+        One number for all output channels, or one for each.
 
     Raises
     ------
     ValueError
-        When a setting is not as above, the settings give no output, or an array does not fit them.
+        If a setting is not as above, the settings give no output, or an array does not fit them.
 
     Notes
     -----
-    All settings are only where a reader starts. Works where `slider` works; without JavaScript a
-    picture of the first state is shown.
+    All settings are only a reader's starting point. Works where `slider` works; without JavaScript
+    a picture of the first state is shown.
     """
     settings = {
         "size": size,
@@ -90,7 +90,7 @@ def explorer(
 def explorer_html(
     settings: Mapping[str, object], image=None, weights=None, bias=0.0
 ) -> tuple[str, str]:
-    """Write an explorer as HTML that stands by itself: style, numbers, picture and script.
+    """Write an explorer as self-contained HTML: style, numbers, picture and script.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def explorer_html(
     Raises
     ------
     ValueError
-        When a setting is outside of `LIMITS`, there is no output, or an array has another shape
-        than the settings say.
+        If a setting is outside `LIMITS`, there is no output, or an array does not have the shape
+        that the settings imply.
     """
     settings = _checked(settings)
     image, weights, bias = numbers(settings, image, weights, bias)
@@ -162,7 +162,7 @@ def numbers(settings: Mapping[str, object], image=None, weights=None, bias=0.0):
     image : ndarray, shape (channels, rows, columns)
     weights : ndarray, shape (filters, channels, rows, columns)
     bias : ndarray, shape (filters,)
-        Given numbers first, and beyond them small whole ones.
+        The given numbers first, and small whole ones beyond them.
     """
     most = {name: high for name, (_, high) in LIMITS.items()}
     size, kernel, channels = settings["size"], settings["kernel"], settings["channels"]

@@ -1,4 +1,4 @@
-"""Controls that compute with the running kernel; on a page, prepared pictures in their place."""
+"""Controls that compute with the running kernel; on a page, prepared pictures instead."""
 
 import contextlib
 import html
@@ -28,40 +28,40 @@ def live(
 ) -> None:
     """Show what a function draws, with a control for each of its arguments.
 
-    In a running notebook the kernel computes each picture when it is asked for. In an output that
-    is stored, as on a page, a `slider` shows prepared states of the same function.
+    In a running notebook the kernel computes each picture when it is asked for. In a stored output,
+    as on a page, a `slider` shows prepared states of the same function.
 
     Parameters
     ----------
     draw : callable
         Takes the controls by name and returns a figure and what it shows, in a sentence. Or a
-        generator function that yields how much is done, from 0 to 1, with a figure and a sentence,
-        any number of times: it is started by a button, shows each picture as it comes, and can be
-        stopped between two of them.
+        generator function that repeatedly yields how much is done, from 0 to 1, a figure and a
+        sentence: it is started by a button, shows each picture as it comes, and can be stopped
+        between two of them.
     controls : mapping of str to object
-        For each argument, in their order, what ``ipywidgets.interactive`` makes a control from: a
-        pair or triple of numbers (a range, and its step), a list or mapping of choices, a truth
-        value. What the first state leaves out starts at the default of `draw`, and without one at
-        the first choice or the lowest number.
+        For each argument, in order, what ``ipywidgets.interactive`` makes a control from: a pair or
+        triple of numbers (a range and its step), a list or mapping of choices, a truth value. A
+        control that the first state leaves out starts at the default of `draw`, or else at the
+        first choice or the lowest number.
     states : mapping of str to mapping
-        Name of each prepared state, and values of the controls. The first state is also where the
-        controls start; the others say only where they differ from that.
+        Name of each prepared state, and values of the controls. The controls start at the first
+        state; the others give only what differs from it.
     label : str
-        What the prepared states differ in; stands above the controls, too.
+        What the prepared states differ in; also shown above the controls.
     button : str
-        What the button of a generator function says.
+        Text on the button of a generator function.
 
     Raises
     ------
     ValueError
-        When there are no controls or fewer than two states, a state has what is no control, a state
-        or a default of `draw` is what its control cannot be set to, or a control is made from what
-        gives none.
+        If there are no controls or fewer than two states, a state sets something other than a
+        control, a control cannot take a value from a state or a default of `draw`, or an entry of
+        `controls` gives no control.
 
     Notes
     -----
-    ``MNIST_LIVE=0`` makes every output one that is stored. What `draw` raises is shown in place of
-    the picture, and the next change of a control draws again.
+    With ``MNIST_LIVE=0`` every output is made like a stored one. An error in `draw` is shown in
+    place of the picture, and the next change of a control draws again.
     """
     made = _controls(controls)
     if len(states) < 2:

@@ -1,4 +1,4 @@
-"""How a widget stands in a cell's output: style, content and script, and no other file."""
+"""A widget in a cell's output: style, content and script, and no other file."""
 
 import html
 import json
@@ -15,7 +15,7 @@ KINDS = ("draw", "explorer", "question", "slider")
 
 @checked
 def whole(kind: str, label: str, state: object, content: str) -> str:
-    """Write a widget as HTML that stands by itself.
+    """Write a widget as self-contained HTML.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ def whole(kind: str, label: str, state: object, content: str) -> str:
     label : str
         Name of the widget for a screen reader.
     state : object
-        What the script starts with, as far as JSON holds it.
+        What the script starts with; JSON must be able to hold it.
     content : str
-        What is shown where no script runs, as HTML.
+        What is shown if no script runs, as HTML.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def whole(kind: str, label: str, state: object, content: str) -> str:
 
 @checked
 def script(kind: str) -> str:
-    """Text between the tags of a widget's script, the same on every page.
+    """Return the text between a widget's script tags, the same on every page.
 
     Parameters
     ----------

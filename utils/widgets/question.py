@@ -1,6 +1,6 @@
-"""Questions with their answers, and guesses that are shown again beside the result.
+"""Questions with answers, and guesses that are shown again beside the result.
 
-What happens in the page stands in ``question.js``.
+What happens in the page is in ``question.js``.
 """
 
 import html
@@ -11,22 +11,22 @@ from utils.widgets import page
 
 
 def quiz(text: str, answers: Mapping[str, str], right: str) -> None:
-    """Ask a question below the cell; each answer that is chosen is right or wrong, with its reason.
+    """Ask a question below the cell; a chosen answer is marked right or wrong, with the reason.
 
     Parameters
     ----------
     text : str
         The question.
     answers : mapping of str to str
-        Two answers or more, in their order, each with why it is right or wrong.
+        Two or more answers, in their order, with the reason why each is right or wrong.
     right : str
-        The one that is right.
+        The right answer.
 
     Raises
     ------
     ValueError
-        When there are fewer than two answers or more than 26, a text has no letter, or `right` is
-        none of the answers.
+        If there are fewer than two answers or more than 26, a text is empty, or `right` is none of
+        the answers.
 
     Notes
     -----
@@ -46,16 +46,17 @@ def predict(name: str, text: str, answers: Sequence[str]) -> None:
     Parameters
     ----------
     name : str
-        Of the guess; once on a page.
+        Name of the guess; once on a page.
     text : str
         The question.
     answers : sequence of str
-        As for `quiz`, without reasons: which one is right, the experiment will tell.
+        As for `quiz`, but all different and without reasons: the experiment will tell which is
+        right.
 
     Raises
     ------
     ValueError
-        As `quiz` says.
+        As for `quiz`.
     """
     _check(text, answers, name=name)
     state = {"name": name, "text": text, "answers": [[answer, ""] for answer in answers]}
@@ -69,17 +70,17 @@ def outcome(name: str, right: str, reasons: Sequence[str]) -> None:
     Parameters
     ----------
     name : str
-        Of the guess, as `predict` has it.
+        Name of the guess, as in `predict`.
     right : str
-        The letter of the right answer. Have it computed from the runs, or hold it by an assertion,
-        so that it cannot outlive them.
+        The letter of the right answer. Compute it from the runs, or assert it, so that it cannot
+        outlive them.
     reasons : sequence of str
-        For each answer why it is right or wrong.
+        For each answer, why it is right or wrong.
 
     Raises
     ------
     ValueError
-        When `right` is not one of the letters, and as `quiz` says.
+        If `right` is not one of the letters, or as for `quiz`.
     """
     letters = string.ascii_uppercase[: len(reasons)]
     _check(name, reasons, name=name)

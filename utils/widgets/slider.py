@@ -1,4 +1,4 @@
-"""Prepared pictures behind a slider. What happens in the page stands in ``slider.js``."""
+"""Prepared pictures behind a slider. What happens in the page is in ``slider.js``."""
 
 import html
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ def slider(states: Sequence[tuple[str, Figure, str]], label: str) -> None:
     Parameters
     ----------
     states : sequence of (str, matplotlib.figure.Figure, str)
-        Name of each state, its figure, and what the figure shows, in a sentence. The names differ.
+        Name of each state, its figure, and what the figure shows, in a sentence. The names must
+        differ.
     label : str
-        What the slider changes; stands in front of it.
+        What the slider changes; shown in front of it.
 
     Raises
     ------
     ValueError
-        When there are fewer than two states, two of them have one name, or a name or the label is
-        empty.
+        If there are fewer than two states, two have the same name, or a name or the label is empty.
 
     Notes
     -----
-    Works with mouse, finger and keyboard, in a running notebook, in the built page, and from a
-    file. The button beside the slider plays the states up to the last, and stops when it is pressed
-    again or the slider is moved; for a reader who prefers reduced motion it shows the next state.
-    Without JavaScript the first state is shown.
+    Works with mouse, finger and keyboard, in a running notebook, on a built page, and from a file.
+    The button beside the slider plays the states up to the last, until it is pressed again or the
+    slider is moved; for a reader who prefers reduced motion it shows the next state. Without
+    JavaScript the first state is shown.
     """
     if len(states) < 2:
         raise ValueError(f"states has {len(states)} entries; a slider needs at least two")

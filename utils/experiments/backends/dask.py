@@ -1,12 +1,12 @@
-"""Train on the workers of a Dask cluster: the same runs, in processes of other machines.
+"""Train on the workers of a Dask cluster: the same runs, in processes on other machines.
 
-There is a cluster where the caller opened one (``joblib.parallel_config(backend="dask")``), or
-where the environment variable ``MNIST_SCHEDULER`` holds the address of a Dask scheduler. Only then
-is Dask imported: nothing else in the course needs it.
+There is a cluster if the caller opened one (``joblib.parallel_config(backend="dask")``), or if the
+environment variable ``MNIST_SCHEDULER`` holds the address of a Dask scheduler. Only then is Dask
+imported: nothing else in the course needs it.
 
-The images of full MNIST go to each worker once, as the file that this process read them from.
-A run travels as a few kilobytes: the functions of its arm, by value where a notebook defines them,
-and its seed. What a worker does with it stands in ``worker``.
+The images of full MNIST go to each worker once, as the file that this process read them from. A run
+travels as a few kilobytes: the functions of its arm, by value if a notebook defines them, and its
+seed. What a worker does with it is in ``worker``.
 """
 
 import asyncio
@@ -64,8 +64,8 @@ def connect(address: str):
     Raises
     ------
     ClusterError
-        When Dask is not installed, the address is not one, its certificates are missing or not
-        accepted, or nothing there answers as a Dask scheduler does within ten seconds.
+        If Dask is not installed, the address is invalid, its certificates are missing or not
+        accepted, or nothing there answers like a Dask scheduler within ten seconds.
     """
     try:
         from distributed import Client
@@ -114,13 +114,13 @@ def client():
     Yields
     ------
     distributed.Client or None
-        The client of joblib's backend where that is ``"dask"``; else one that is connected to the
-        scheduler of ``MNIST_SCHEDULER``, and closed at the end; None where neither is there.
+        The client of joblib's backend if that is ``"dask"``; else one that is connected to the
+        scheduler of ``MNIST_SCHEDULER``, and closed at the end; None without either.
 
     Raises
     ------
     ClusterError
-        As `connect`.
+        As for `connect`.
     """
     backend, _ = get_active_backend()
     address = os.environ.get("MNIST_SCHEDULER")
@@ -134,9 +134,9 @@ def client():
 
 
 def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST) -> Iterator:
-    """Call a function on the workers, and yield what it returns in the order of finishing.
+    """Call a function on the workers, and yield its results in order of completion.
 
-    A call whose worker dies is made again on another one. At the end, or when the generator is
+    A call whose worker dies is repeated on another one. At the end, or when the generator is
     closed, calls that have not begun are withdrawn.
 
     Parameters
@@ -146,7 +146,7 @@ def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST)
     function : callable
         Of a module that the workers have. It may raise errors that can be pickled.
     calls : iterable of (str, tuple)
-        For each call its name in messages, and the arguments.
+        For each call, its name in messages and its arguments.
     mnist : utils.data.MNIST
         The images that the calls ask ``load_mnist`` for.
 
@@ -158,9 +158,9 @@ def train(client, function: Callable, calls: Iterable[tuple], mnist: data.MNIST)
     Raises
     ------
     ClusterError
-        When a call cannot be sent or carries data, the workers are threads of this process, a
-        worker has another course, other libraries or other images, a call's workers keep dying, or
-        the scheduler is lost.
+        If a call cannot be sent or carries data, the workers are threads of this process, a worker
+        has another course, other libraries or other images, a call's workers keep dying, or the
+        scheduler is lost.
     Exception
         What the function raises.
     """

@@ -1,4 +1,4 @@
-"""Train several runs at a time on this machine, each in a process that does nothing else.
+"""Train several runs at a time on this machine, each in a process for training alone.
 
 They are processes of the kind that trains for the workers of a cluster (``worker``): they refuse to
 train for another version of the course than their own, and end with the process that started them.
@@ -23,7 +23,7 @@ class ProcessError(RuntimeError):
 
 
 def wanted_jobs() -> int:
-    """Say how many runs at full scale to train at a time.
+    """Return how many full-scale runs to train at a time.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def wanted_jobs() -> int:
     Raises
     ------
     ValueError
-        When it is no whole number from 1.
+        If it is not a whole number of at least 1.
     """
     said = os.environ.get("MNIST_JOBS", "1")
     try:
@@ -43,12 +43,12 @@ def wanted_jobs() -> int:
 
 
 def whole_from_1(text: str) -> int:
-    """Read how many processes somebody wants.
+    """Read a number of processes.
 
     Parameters
     ----------
     text : str
-        Digits of a number from 1; of at most nine, since none has more cores.
+        Digits of a number from 1: at most nine, since no machine has more cores.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def whole_from_1(text: str) -> int:
     Raises
     ------
     ValueError
-        When it is anything else.
+        If it is anything else.
     """
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise ValueError(f"{shown(text)}: allowed is a whole number from 1")
@@ -65,7 +65,7 @@ def whole_from_1(text: str) -> int:
 
 
 def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNIST) -> Iterator:
-    """Call a function in other processes, and yield what it returns in the order of finishing.
+    """Call a function in other processes, and yield its results in order of completion.
 
     At the first error, or when the generator is closed, the processes are ended.
 
@@ -74,8 +74,8 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
     jobs : int
         How many processes, from 1. They share the cores.
     function, calls, mnist
-        As for `utils.experiments.backends.dask.train`, and so is what it yields and raises but for
-        the error below.
+        As for `utils.experiments.backends.dask.train`, and so is what it yields and raises, except
+        for the error below.
 
     Yields
     ------
@@ -85,8 +85,8 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
     Raises
     ------
     ProcessError
-        When a call cannot be sent to a process, the course, its libraries or its images are no
-        longer those of this process, or a process dies.
+        If a call cannot be sent to a process, a process dies, or the course, its libraries or its
+        images are no longer those of this process.
     """
     try:
         packed = {name: worker.pack(name, function, arguments) for name, arguments in calls}

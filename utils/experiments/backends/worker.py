@@ -1,10 +1,10 @@
 """Processes that do nothing but train, and how a Dask worker hands its runs to one of them.
 
-The worker's own process will not do. In the middle of a run Dask's threads draw from Python's
-random numbers, with which Keras seeds its layers, and the run is no longer that of its seed. So
-each worker keeps a trainer: a process that is given one run after the other, has as many threads as
-the worker, and ends with it. Runs that are trained side by side on one machine go to trainers as
-well (``local``).
+The worker's own process will not do: in the middle of a run Dask's threads draw from Python's
+random numbers, with which Keras seeds its layers, so that the run no longer depends on its seed
+alone. Each worker therefore keeps a trainer: a process that is given one run after the other, has
+as many threads as the worker, and ends with it. Runs trained side by side on one machine go to
+trainers as well (``local``).
 """
 
 import contextlib
@@ -56,9 +56,9 @@ class _ElsewhereError(Exception):
 
 
 class Answer(NamedTuple):
-    """What came of a request: a result; or an error, with its traceback if the function raised it.
+    """The answer to a request: a result, or an error, with its traceback if the function raised it.
 
-    Tracebacks themselves cannot be pickled, so it is a text.
+    The traceback is a text, since traceback objects cannot be pickled.
     """
 
     result: Any = None
@@ -73,16 +73,16 @@ class Answer(NamedTuple):
 
 
 def pack(name: str, function: Callable, arguments: tuple) -> bytes:
-    """Make a request's job of a function and its arguments.
+    """Turn a function and its arguments into a request's job.
 
     Functions that a notebook defines go by value, with what they read from the notebook.
 
     Parameters
     ----------
     name : str
-        Of the call, in messages.
+        Name of the call, for messages.
     function : callable
-        Of a module.
+        A function of a module.
     arguments : tuple
         What it is called with.
 
@@ -93,7 +93,7 @@ def pack(name: str, function: Callable, arguments: tuple) -> bytes:
     Raises
     ------
     ClusterError
-        When they cannot be pickled.
+        If they cannot be pickled.
     """
     try:
         return cloudpickle.dumps((function, arguments))
@@ -121,13 +121,13 @@ _COURSE = _course()
 
 
 def versions() -> dict[str, str]:
-    """Tell what has to be the same on a worker as where a run comes from.
+    """Return what has to be the same on a worker as where a run comes from.
 
     Returns
     -------
     dict of str to str
-        A hash of each module of ``utils`` as it was when it was imported, the version of Python
-        to its minor number, and those of the libraries that decide about a run's numbers.
+        A hash of each module of ``utils`` as it was when it was imported, the version of Python to
+        its minor number, and those of the libraries that determine a run's numbers.
     """
     found = {**_COURSE, "Python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in ("keras", "numpy", "tensorflow"):
@@ -144,7 +144,7 @@ def images_file(fingerprint: str) -> str:
     Parameters
     ----------
     fingerprint : str
-        Of the images.
+        That of the images.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def work(job: bytes, wanted: dict, scale: str, images: str) -> bytes:
     job : bytes
         A function and its arguments, pickled.
     wanted : dict of str to str
-        What `versions` says where the run comes from.
+        What `versions` returns where the run comes from.
     scale : {"quick", "full"}
         The scale whose images the function loads.
     images : str
@@ -182,7 +182,7 @@ def work(job: bytes, wanted: dict, scale: str, images: str) -> bytes:
     Raises
     ------
     ClusterError
-        When the trainer died.
+        If the trainer dies or cannot be started, or the run is withdrawn before its turn.
     """
     from distributed import get_worker
 
@@ -232,14 +232,14 @@ def _trainer_for(threads: int, wanted: dict) -> "Trainer":
 
 
 class Trainer:
-    """A process that answers requests, one after the other, and ends with the one that made it.
+    """A process that answers requests, one after the other, and ends with the one that started it.
 
     Parameters
     ----------
     threads : int
         How many threads it trains with.
     wanted : dict of str to str
-        What `versions` says where its requests come from.
+        What `versions` returns where its requests come from.
     folders : tuple of str
         Where it looks for modules that are neither the course's nor the environment's.
     """
@@ -283,9 +283,9 @@ class Trainer:
         ----------
         request : tuple
             Who answers (for messages), the path of the file with the images or None for its own,
-            and then as the parameters of `work`.
+            and then the parameters of `work`.
         withdrawn : callable
-            Asked once a second: when it says True, the process is killed.
+            Called once a second; if it returns True, the process is killed.
 
         Returns
         -------
@@ -295,8 +295,8 @@ class Trainer:
         Raises
         ------
         EOFError
-            When the process ended without an answer. The message says with which status, and what
-            was the last line that it wrote to its standard error.
+            If the process ends without an answer. The message gives its exit status and the last
+            line that it wrote to its standard error.
         """
         with contextlib.suppress(OSError):  # It died; no answer says so as well.
             pickle.dump(request, self._process.stdin)
