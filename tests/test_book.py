@@ -104,6 +104,18 @@ def test_every_image_has_alt_text(html):
     assert silent == []
 
 
+def test_what_a_cell_printed_in_one_go_is_stored_as_one_output_however_it_arrived():
+    def printed(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    shown = nbformat.v4.new_output("display_data", data={"text/plain": "x"})
+    cell = nbformat.v4.new_code_cell("pass", execution_count=1)
+    cell.outputs = [printed("a\n"), printed("\rbar", "stderr"), printed("b\n"), shown, printed("c")]
+    (stored,) = notebooks.tidy(nbformat.v4.new_notebook(cells=[cell])).cells
+    assert [each.get("text") for each in stored.outputs] == ["a\nb\n", None, "c"]
+    assert [each.text for each in cell.outputs if "text" in each][0] == "a\n"
+
+
 # ---- the builder fails when it should ---------------------------------------------------------
 
 

@@ -94,4 +94,4 @@ def test_the_deep_net_puts_layers_about_every_relu_but_none_about_the_output():
         behind=lambda: [layers.Dropout(0.1)],
     )
     kinds = "".join(f"{type(layer).__name__[:2]} " for layer in full.layers)
-    assert kinds == 2 * "Co Ba Re Dr Ma " + 2 * "Co Ba Re Dr " + "Fl De Ba Re Dr De "
+    assert kinds == 2 * "Co Ba Re Ma Dr " + 2 * "Co Ba Re Dr " + "Fl De Ba Re Dr De "

@@ -201,10 +201,21 @@ def tidy(notebook: nbformat.NotebookNode, stderr: dict[int, str] | None = None):
         for name in ("execution", "collapsed", "ExecuteTime"):
             cell.metadata.pop(name, None)
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = _joined(out for out in cell.outputs if out.get("name") != "stderr")
     result.metadata[OUTPUTS_KEY] = outputs_hash(result)
     nbformat.validate(result)
     return result
+
+
+def _joined(outputs):
+    """Join what a cell printed in one go; into how many messages it is cut depends on timing."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def store(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -58,8 +58,8 @@ def deep(
         Of stochastic gradient descent with momentum 0.9, above 0.
     between, behind : callable, optional
         ``between()`` gives new layers to put between a layer with weights and its ReLU,
-        ``behind()`` layers to put after the ReLU. Called for each convolution and for the first
-        dense layer.
+        ``behind()`` layers to put after the ReLU or, if a pooling follows, after the pooling.
+        Called for each convolution and for the first dense layer.
 
     Returns
     -------
@@ -69,14 +69,13 @@ def deep(
     """
     net = keras.Sequential([keras.Input((28, 28, 1))])
 
-    def add(*weighted):
-        for layer in (*weighted, *between(), layers.ReLU(), *behind()):
+    def add(*weighted, pooling=()):
+        for layer in (*weighted, *between(), layers.ReLU(), *pooling, *behind()):
             net.add(layer)
 
     for filters, pool in ((16, True), (32, True), (32, False), (32, False)):
-        add(layers.Conv2D(filters, 3, padding="same"))
-        if pool:
-            net.add(layers.MaxPooling2D(2))
+        pooling = [layers.MaxPooling2D(2)] if pool else []
+        add(layers.Conv2D(filters, 3, padding="same"), pooling=pooling)
     add(layers.Flatten(), layers.Dense(64))
     net.add(layers.Dense(10))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
