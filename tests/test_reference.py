@@ -345,6 +345,20 @@ def test_batch_norm_undone(batch):
     assert not np.allclose(layer(x, training=False), x)
 
 
+@quick
+@given(batches())
+def test_batch_norm_bounds_each_value(batch):
+    """Of N values of a channel none lies beyond √(N − 1); one among equals lies there."""
+    x = batch[0]
+    bound = np.sqrt(x[..., 0].size - 1)
+    assert np.abs(ref.batch_norm(x, 1, 0, *ref.batch_moments(x), epsilon=0)).max() < bound + 1e-9
+    first = (0,) * (x.ndim - 1)
+    x = np.zeros_like(x)
+    x[first] = 1
+    y = ref.batch_norm(x, 1, 0, *ref.batch_moments(x), epsilon=0)
+    np.testing.assert_allclose(y[first], bound)
+
+
 @st.composite
 def classifications(draw):
     """Draw logits, mild or confident, and targets, one-hot or spread out."""
