@@ -15,7 +15,7 @@ from utils.paths import ROOT
 
 # Claims whose measured part was written down for an experiment that no chapter has yet, and that no
 # earlier comparison stands in for. They are open until it is there, and then a test says so.
-WAITING = {"not-just-stacking", "bn-helps"}
+WAITING = {"not-just-stacking"}
 
 
 def python(code, *arguments, cwd=ROOT, **environment):
