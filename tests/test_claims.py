@@ -739,8 +739,9 @@ def test_what_a_chapter_insists_on_is_the_verdict_by_now(chapter):
     assert decided <= {claim_id for claim_id, _ in insisted_on(chapter)}
 
 
-# Experiments that a chapter shows as a curve beside its claims, and by which it judges nothing.
-CURVES = {"padding-dose"}
+# Experiments that a chapter shows beside its claims, and by which it judges nothing: a curve, and
+# the seconds of a race.
+BESIDE = {"padding-dose", "seconds", "seconds-reference", "seconds-fastest"}
 
 
 @pytest.mark.parametrize("chapter", NOTEBOOKS)
@@ -757,12 +758,9 @@ def test_an_experiment_of_a_chapter_belongs_to_its_claims(chapter):
     if not claims_of(chapter):
         return  # A page that settles no claim; its experiments say so themselves.
     named = {part.experiment for claim in claims_of(chapter) for part in compared(claim)}
-    # A sweep that chooses the learning rate of an experiment bears its name, and so does the
-    # reference that an experiment is set beside.
+    # A sweep that chooses the learning rate of an experiment bears its name.
     strangers = [
-        name
-        for name in of_chapter - named - CURVES
-        if not {name.removesuffix("-rate"), f"{name}-reference"} & named
+        name for name in of_chapter - named - BESIDE if name.removesuffix("-rate") not in named
     ]
     assert not strangers
 

@@ -193,6 +193,10 @@ DIFFERENT |= {
     "a seed that a layer draws": lambda: [
         Experiment("x", arms={"crop": cropping}).fingerprints("quick")
     ],
+    "the threads of an operation": lambda: [
+        Experiment("x", {"crop": cropping}, exclusive=True, threads=threads).fingerprints("full")
+        for threads in (None, 1, 2)
+    ],
 }
 
 

@@ -39,6 +39,10 @@ def process(model, split):
 
 def threads(model, split):
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
+
+
+def side_by_side(model, split):
+    return int(os.environ.get("TF_NUM_INTEROP_THREADS", 0))
 """
 
 
@@ -85,9 +89,10 @@ for name in threads:
 """
 
 TWO = f"""
+import json
 import joblib
 import pandas as pd
-from beside import process, threads  # A module that lies beside the notebook.
+from beside import process, side_by_side, threads  # A module that lies beside the notebook.
 from utils.evidence import last_epoch
 
 metrics = {{"process": process, "threads": threads}}
@@ -97,6 +102,16 @@ alone = Experiment("alone", {{"a": net}}, seeds=4, metrics=metrics, exclusive=Tr
 for scale in ("full", "quick"):
     assert set(last_epoch(alone.run(scale).best)["process"]) == {{os.getpid()}}
 
+# A single process with as many threads as there are cores, of which an operation has one.
+more = {{**metrics, "side_by_side": side_by_side}}
+narrow = Experiment(
+    "narrow", {{"a": net}}, seeds=2, metrics=more, exclusive=True, threads=1, **SHORT
+)
+runs = last_epoch(narrow.run("full").best)
+assert len(set(runs["process"])) == 1 and os.getpid() not in set(runs["process"])
+assert set(runs["threads"]) == {{1}} and set(runs["side_by_side"]) == {{joblib.cpu_count()}}
+with open(narrow.recorded().required.file.path) as file:
+    assert {{json.loads(line)["machine"]["threads"] for line in file}} == {{1}}
 os.environ["MNIST_JOBS"] = "1"
 with joblib.parallel_config(n_jobs=2):  # Joblib goes first.
     there = two.run().best

@@ -49,19 +49,12 @@ SHORT = {
 
 # Where, what, and why it may stand there.
 EXCEPTIONS = {
-    ("chapters/seconds.ipynb", "folded image"): "the name of an arm, which its records carry",
     ("chapters/pooling.ipynb", "gaps"): "those between the strokes of a digit",
     ("chapters/map.md", "map"): "the map of the course",
     ("chapters/accessibility.md", "map"): "the map of the course",
     ("chapters/intro.md", "map"): "the map of the course",
     ("chapters/teaching.md", "map"): "the map of the course",
     ("utils/commands/notebooks.py", "kernel of its own"): "a kernel of Jupyter",
-}
-
-# In code that is stored with its outputs, or runs under this name: to be mended when the page is
-# stored again.
-LEFT = {
-    ("chapters/seconds.ipynb", "places with four channels"),
 }
 
 # Of the ledger, what a reader sees; the rest are names of experiments, arms and metrics.
@@ -146,7 +139,7 @@ def test_the_course_says_it_in_the_words_of_the_field(expression):
         (name.removesuffix(", code"), words)
         for name, parts in texts().items()
         for words in map(str.lower, found(expression, parts))
-        if (name.removesuffix(", code"), words) not in {*EXCEPTIONS, *LEFT}
+        if (name.removesuffix(", code"), words) not in EXCEPTIONS
     }
     assert said == set(), f"say: {WORDS[expression]}"
 
@@ -159,7 +152,7 @@ def test_a_page_says_a_term_in_full_before_it_is_said_for_short(expression):
         short, full = (re.search(each, text, re.I) for each in (expression, SHORT[expression]))
         page = name.startswith("chapters/") and name.endswith((".md", ".ipynb"))
         if page and short and not (full and full.start() < short.start()):
-            if (name, short.group().lower()) not in {*EXCEPTIONS, *LEFT}:
+            if (name, short.group().lower()) not in EXCEPTIONS:
                 early[name] = text[max(0, short.start() - 40) : short.end() + 40]
     assert early == {}
 

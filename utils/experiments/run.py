@@ -158,7 +158,8 @@ class Experiment(Spec):  # noqa: D101 (as its base)
             parts = {
                 "model": of_model,
                 "compile": of_compile,
-                "fit": self.fit_at(scale, name).described(),
+                "fit": self.fit_at(scale, name).described()
+                | ({"threads": self.threads} if self.threads and scale == "full" else {}),
                 "data": [
                     known,
                     fingerprint.describe_code(arm.prepare),
@@ -211,14 +212,14 @@ class Experiment(Spec):  # noqa: D101 (as its base)
         ]
         with (
             progress_bar(len(jobs), f"{self.title} ({scale})") as bar,
-            contextlib.closing(_finished(jobs, scale, self.exclusive)) as finished,
+            contextlib.closing(_finished(jobs, scale, self.exclusive, self.threads)) as finished,
         ):
             for record in finished:
                 yield record
                 bar.update()
 
 
-def _finished(jobs: list[Job], scale: str, exclusive: bool) -> Iterator[dict]:
+def _finished(jobs: list[Job], scale: str, exclusive: bool, threads: int | None) -> Iterator[dict]:
     """Train where joblib or the cluster says, and yield each record as it is there."""
     calls, other = [(str(job), (job,)) for job in jobs], jobs[0].data
     with dask.client() as client:
@@ -233,8 +234,9 @@ def _finished(jobs: list[Job], scale: str, exclusive: bool) -> Iterator[dict]:
         # Where several train, each of their runs would carry all the images to its process.
         alone = exclusive or (scale == "full" and other is not None)
         processes = 1 if alone else _processes(scale, len(jobs))
-        if scale == "full" and processes > 1:
-            yield from local.train(processes, train, calls, data.load_mnist(scale))
+        if scale == "full" and (processes > 1 or threads):
+            # TensorFlow asks for the threads once, as it starts.
+            yield from local.train(processes, train, calls, data.load_mnist(scale), threads)
         elif scale == "full":
             yield from map(train, jobs)  # A finished run is recorded before the next begins.
         else:

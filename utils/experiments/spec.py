@@ -219,6 +219,10 @@ trace_every : as in `Fit`
     exclusive : bool
         True if the experiment is about the seconds of its runs: on one machine these are then
         trained one after the other, even if other experiments train several at a time.
+    threads : int, optional
+        How many threads an operation has in the recorded runs of an exclusive experiment; what
+        does not wait for one another then runs side by side on the other cores. By default an
+        operation has all cores, which is best for large ones.
     data : utils.data.Dataset, optional
         Images to use instead of MNIST, from `utils.data.from_arrays` or `utils.data.from_npz`.
 
@@ -248,6 +252,7 @@ trace_every : as in `Fit`
     trace_metrics: Mapping[str, Callable] = field(default_factory=dict)
     artifacts: Mapping[str, Callable] = field(default_factory=dict)
     exclusive: bool = False
+    threads: int | None = None
     data: "data.Dataset | None" = None
 
     def __post_init__(self):
@@ -258,6 +263,13 @@ trace_every : as in `Fit`
                 "utils.data.from_arrays or utils.data.from_npz returns"
             )
         check_name(self.name, "name")
+        if self.threads is not None and not (
+            self.exclusive and _is_whole(self.threads) and self.threads > 0
+        ):
+            raise ValueError(
+                f"threads={shown(self.threads)} with exclusive={self.exclusive}; allowed is None, "
+                "and for an exclusive experiment a whole number from 1"
+            )
         for scale in data.SCALES:
             self.seeds_at(scale)
             for arm in self.arms_at(scale):

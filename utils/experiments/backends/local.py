@@ -64,7 +64,13 @@ def whole_from_1(text: str) -> int:
     return int(text)
 
 
-def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNIST) -> Iterator:
+def train(
+    jobs: int,
+    function: Callable,
+    calls: Iterable[tuple],
+    mnist: data.MNIST,
+    threads: int | None = None,
+) -> Iterator:
     """Call a function in other processes, and yield its results in order of completion.
 
     At the first error, or when the generator is closed, the processes are ended.
@@ -76,6 +82,8 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
     function, calls, mnist
         As for `utils.experiments.backends.dask.train`, and so is what it yields and raises, except
         for the error below.
+    threads : int, optional
+        How many threads an operation has; by default all that its process has.
 
     Yields
     ------
@@ -94,10 +102,10 @@ def train(jobs: int, function: Callable, calls: Iterable[tuple], mnist: data.MNI
         raise ProcessError(str(error)) from error
     wanted, closed = worker.versions(), threading.Event()
     # As many threads however few runs are left: with others, a run has other bits.
-    threads = max(1, joblib.cpu_count() // jobs)
+    share = max(1, joblib.cpu_count() // jobs)
     # A module that lies beside a notebook is imported there, too.
     here = (os.getcwd(),)
-    trainers = [worker.Trainer(threads, wanted, here) for _ in range(min(jobs, len(packed)))]
+    trainers = [worker.Trainer(share, wanted, here, threads) for _ in range(min(jobs, len(packed)))]
     idle = queue.SimpleQueue()
     for trainer in trainers:
         idle.put(trainer)

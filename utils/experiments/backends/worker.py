@@ -242,9 +242,17 @@ class Trainer:
         What `versions` returns where its requests come from.
     folders : tuple of str
         Where it looks for modules that are neither the course's nor the environment's.
+    within : int, optional
+        How many of its threads a single operation has; by default all.
     """
 
-    def __init__(self, threads: int, wanted: dict, folders: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        threads: int,
+        wanted: dict,
+        folders: tuple[str, ...] = (),
+        within: int | None = None,
+    ):
         self.wanted = wanted
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, *folders],
@@ -254,6 +262,7 @@ class Trainer:
             env={
                 **os.environ,
                 **dict.fromkeys(_THREADS, str(threads)),
+                "TF_NUM_INTRAOP_THREADS": str(within or threads),
                 "PYTHONPATH": os.pathsep.join(_places()),
             },
         )
