@@ -322,6 +322,16 @@ def test_no_number_of_a_run_is_typed():
     assert {name: numbers for name, numbers in found.items() if numbers} == {}
 
 
+@pytest.mark.browser
+def test_no_sentence_has_a_number_that_is_missing(html):
+    found = {}
+    for page in pages_of(html):
+        code = r"<(pre|code|script|style)\b.*?</\1>"
+        text = re.sub(code, " ", page.read_text(encoding="utf-8"), flags=re.S)
+        found[page.name] = re.findall(r".{0,30}\bnan\b.{0,10}", re.sub(r"<[^>]*>", "", text))
+    assert {name: said for name, said in found.items() if said} == {}
+
+
 @pytest.mark.parametrize(
     ("prose", "count"),
     [

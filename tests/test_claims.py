@@ -741,7 +741,7 @@ def test_what_a_chapter_insists_on_is_the_verdict_by_now(chapter):
 
 # Experiments that a chapter shows beside its claims, and by which it judges nothing: a curve, and
 # the seconds of a race.
-BESIDE = {"padding-dose", "seconds", "seconds-reference", "seconds-fastest"}
+BESIDE = {"padding-dose", "seconds", "seconds-reference", "seconds-fastest", "seconds-recipe"}
 
 
 @pytest.mark.parametrize("chapter", NOTEBOOKS)
