@@ -293,6 +293,13 @@ def test_below_a_figure_stands_what_it_shows_in_other_words_than_its_alternative
     assert told and len(told) == len(set(told))
 
 
+def test_nothing_is_left_to_be_written():
+    left = re.compile(r"\b(TELL|TODO|FIXME)\b")
+    paths = [*NOTEBOOKS, *(ROOT / "chapters").glob("*.md"), *(ROOT / "chapters").glob("*.yml")]
+    found = {path.name: left.findall(path.read_text(encoding="utf-8")) for path in paths}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
 # A mean or a difference as runs give it, and an interval.
 RESULT = re.compile(
     r"(?<![\d.,])\d+\.\d\d+\s?%|(?<!\w)[+−-]\d+\.\d+\spoints"
